@@ -1,0 +1,1 @@
+//! The cluster configuration: schema, validation and shipped examples.

@@ -1,0 +1,1 @@
+//! Fencing: verdicts, confirmation and levels, as pure code.

@@ -1,0 +1,1 @@
+//! The NBD protocol as pure code: no socket, file, thread or clock.

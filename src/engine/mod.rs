@@ -1,0 +1,5 @@
+//! The replication engine: one volume on one node, as a pure state machine.
+//!
+//! May not know: sockets, files, clocks, threads, how agreement is reached, how bytes look.
+
+pub mod io;

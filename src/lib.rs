@@ -1,0 +1,10 @@
+//! Steadfast: synchronously mirrored block devices with automatic failover.
+//!
+//! The layout is the architecture; see ARCHITECTURE.md.
+
+pub mod engine;
+pub mod member;
+pub mod meta;
+pub mod record;
+pub mod types;
+pub mod wire;

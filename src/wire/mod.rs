@@ -1,0 +1,6 @@
+//! Bytes between peers: frames of the data links, sealed datagrams of the pulse and the core.
+//!
+//! May not know: sockets, clocks, the engine's or the core's state. Everything here is a function
+//! from values to bytes and back; what comes from outside is refused with an error, never a panic.
+
+pub mod frame;

@@ -1,0 +1,2 @@
+//! Speed side by side with named peers.
+fn main() {}

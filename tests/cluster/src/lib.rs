@@ -1,0 +1,1 @@
+//! Real-process cluster tests: harness.
