@@ -5,6 +5,7 @@
 pub mod engine;
 pub mod member;
 pub mod meta;
+pub mod node;
 pub mod record;
 pub mod types;
 pub mod wire;
