@@ -8,4 +8,5 @@ pub mod meta;
 pub mod node;
 pub mod record;
 pub mod types;
+pub mod uring;
 pub mod wire;
