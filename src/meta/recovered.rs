@@ -1,5 +1,6 @@
 //! What a store says when it is opened: the engine starts from this.
 
+use super::Finding;
 use crate::types::{Index, NodeId, Seq, StoreId, Term, VolumeId};
 
 /// A set of bits, as many as were asked for.
@@ -25,10 +26,14 @@ pub struct DirtySlot {
 /// Everything but the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
+    /// The cluster it belongs to.
+    pub cluster: u128,
     /// Whose store.
     pub volume: VolumeId,
     /// Which.
     pub store: StoreId,
+    /// The node whose replica it is.
+    pub node: NodeId,
     /// Bytes of the volume.
     pub size: u64,
     /// Where the parts are.
@@ -47,6 +52,8 @@ pub struct Recovered {
     pub written: Bits,
     /// Dirty bitmaps in use, by slot.
     pub dirty: Vec<Option<DirtySlot>>,
+    /// What was not as it should be, to be told.
+    pub findings: Vec<Finding>,
 }
 
 /// Byte offsets in a store; all multiples of the block. Described in docs/on-disk-format.md.

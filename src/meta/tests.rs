@@ -1,0 +1,77 @@
+//! The format as a whole, on an image in memory.
+
+use std::io;
+
+use super::recovered::Recovered;
+use super::superblock::Superblock;
+use super::{PAGE, Refused, format, layout, recover};
+use crate::types::{NodeId, StoreId, Term, VolumeId};
+
+/// A store in memory, without the data.
+#[derive(Clone)]
+pub struct Image {
+    pub bytes: Vec<u8>,
+    pub store_bytes: u64,
+}
+
+pub const SIZE: u64 = 300 << 20;
+
+pub fn superblock() -> Superblock {
+    Superblock {
+        cluster: 0xc1,
+        volume: VolumeId(0x70),
+        store: StoreId(0x5702_e000_0000_0000_0000_0000_0000_0001),
+        node: NodeId(1),
+        size: SIZE,
+        layout: layout::layout(layout::size_max(SIZE)),
+        term: Term(0),
+        generation: 1,
+        dirty: [None; layout::DIRTY_SLOTS],
+    }
+}
+
+impl Image {
+    pub fn fresh() -> Self {
+        let superblock = superblock();
+        let mut image = Self {
+            bytes: vec![0; superblock.layout.data as usize],
+            store_bytes: superblock.layout.store_bytes(SIZE),
+        };
+        for (offset, page) in format(&superblock) {
+            image.write(offset, &page[..]);
+        }
+        image
+    }
+
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) {
+        self.bytes[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    pub fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let at = offset as usize;
+        let from = self
+            .bytes
+            .get(at..at + buf.len())
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(from);
+        Ok(())
+    }
+
+    pub fn recover(&self) -> Result<Recovered, Refused> {
+        recover(&mut |offset, buf| self.read(offset, buf), self.store_bytes)
+    }
+}
+
+#[test]
+fn an_empty_store_recovers_empty() {
+    let recovered = Image::fresh().recover().unwrap();
+    assert_eq!(recovered.generation, 1);
+    assert_eq!(recovered.record, 16);
+    assert_eq!(recovered.active, vec![None; 4096]);
+    assert_eq!(recovered.written.words, vec![0; 5]);
+    assert_eq!(recovered.written.len, 300);
+    assert_eq!(recovered.dirty, vec![None; 7]);
+    assert_eq!(recovered.findings, vec![]);
+    assert_eq!(recovered.layout.data % (1 << 20), 0);
+    assert_eq!(PAGE, 4096);
+}
