@@ -2,11 +2,13 @@
 //!
 //! The layout is the architecture; see ARCHITECTURE.md.
 
+pub mod api;
 pub mod engine;
 pub mod member;
 pub mod meta;
 pub mod node;
 pub mod record;
+pub mod status;
 pub mod types;
 pub mod uring;
 pub mod wire;

@@ -263,7 +263,7 @@ impl Config {
     /// The file of the cluster log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.node.dir.join("log")
+        self.node.dir.join("cluster-log")
     }
 
     /// The control interface's socket.
