@@ -188,8 +188,7 @@ pub enum Effect {
         /// What.
         op: DiskOp,
     },
-    /// Send a frame; `buf` holds its payload (at `Frame::payload_skip`; for `Done` of a read at
-    /// `skip`).
+    /// Send a frame; `buf` holds its payload at `Frame::payload_skip`.
     Send {
         /// By which link.
         link: LinkId,
@@ -197,8 +196,6 @@ pub enum Effect {
         frame: Frame,
         /// Payload, else none.
         buf: Buf,
-        /// Where in the buffer the payload begins.
-        skip: u16,
     },
     /// Open a link to the peer (answered by `LinkUp` or `LinkDown`, direction out).
     Connect {

@@ -308,6 +308,8 @@ pub enum Frame {
         errno: u16,
         /// Payload bytes.
         len: u32,
+        /// Where in its first block the payload begins: the read's offset within its block.
+        skip: u16,
     },
 }
 
@@ -349,6 +351,7 @@ impl Frame {
                 (extent.offset % crate::types::BLOCK) as u32
             }
             Self::Request { extent, .. } => (extent.offset % crate::types::BLOCK) as u32,
+            Self::Done { skip, .. } => *skip as u32,
             _ => 0,
         }
     }
