@@ -351,10 +351,16 @@ fn put_fields(frame: &Frame, out: &mut Writer<'_>) -> u8 {
             out.u8(why as u8);
             kind::NOT_NOW
         }
-        Frame::Done { tag, errno, len } => {
+        Frame::Done {
+            tag,
+            errno,
+            len,
+            skip,
+        } => {
             out.u32(tag);
             out.u32(len);
             out.u16(errno);
+            out.u16(skip);
             kind::DONE
         }
     }
@@ -469,13 +475,7 @@ fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Frame, Broken> {
             term: Term(from.u64()),
             why: refusal(from)?,
         },
-        kind::DONE => {
-            let (tag, len, errno) = (from.u32(), from.u32(), from.u16());
-            if errno != 0 && len != 0 {
-                return Err(Broken::PayloadLength(len));
-            }
-            Frame::Done { tag, errno, len }
-        }
+        kind::DONE => done(from)?,
         unknown => return Err(Broken::Kind(unknown)),
     })
 }
@@ -525,6 +525,23 @@ fn request(from: &mut Reader<'_>) -> Result<Frame, Broken> {
         ask,
         extent,
         origin,
+    })
+}
+
+fn done(from: &mut Reader<'_>) -> Result<Frame, Broken> {
+    let (tag, len, errno, skip) = (from.u32(), from.u32(), from.u16(), from.u16());
+    if len > PAYLOAD_MAX || (errno != 0 && len != 0) {
+        return Err(Broken::PayloadLength(len));
+    }
+    // The data fits a buffer of one region at its own place.
+    if u64::from(skip) >= BLOCK || len + u32::from(skip) > PAYLOAD_MAX {
+        return Err(Broken::Range);
+    }
+    Ok(Frame::Done {
+        tag,
+        errno,
+        len,
+        skip,
     })
 }
 
