@@ -172,14 +172,17 @@ pub enum DiskOp {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Answer a piece of a request of this node's client.
+    /// Answer a piece of a request of this node's client. Every request gets exactly one, also those
+    /// of clients that have gone or were disconnected: the tag is free from then on.
     Reply {
         /// Echo of the request.
         tag: Tag,
         /// 0, or the positive `errno`.
         errno: u16,
-        /// Data of a successful read: begins at the extent's place in its first block.
+        /// Data of a successful read, else none.
         buf: Buf,
+        /// Where in the buffer the data begins.
+        skip: u16,
     },
     /// Do a disk operation.
     Disk {
@@ -234,7 +237,8 @@ pub enum Effect {
         /// Which.
         buf: Buf,
     },
-    /// End all of this node's client connections of the volume: their session is over.
+    /// End all of this node's client connections of the volume: their session is over. What they
+    /// have asked and not been told is answered with `ESHUTDOWN` right after this, for nobody.
     DisconnectClients,
     /// Ask the log for a change. Void if the volume has moved on; asked again while it still holds.
     Propose {

@@ -2,4 +2,8 @@
 //!
 //! May not know: sockets, files, clocks, threads, how agreement is reached, how bytes look.
 
+pub mod bits;
+pub mod interval;
 pub mod io;
+pub mod unstable;
+pub mod window;
