@@ -179,10 +179,8 @@ pub enum Effect {
         tag: Tag,
         /// 0, or the positive `errno`.
         errno: u16,
-        /// Data of a successful read, else none.
+        /// Data of a successful read: begins at the extent's place in its first block.
         buf: Buf,
-        /// Where in the buffer the data begins.
-        skip: u16,
     },
     /// Do a disk operation.
     Disk {
