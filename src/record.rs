@@ -84,6 +84,9 @@ pub struct VolumeRecord {
     pub replicas: Vec<ReplicaRecord>,
     /// Open sessions, at most one for each gateway, at most one in all unless `shared`.
     pub sessions: Vec<SessionRecord>,
+    /// How often a session was opened: a gateway that finds its own gone and this unchanged knows
+    /// that nobody else has used the volume since.
+    pub openings: u64,
     /// How often all in-sync replicas lost power together: acknowledged, unflushed writes of
     /// sessions opened before the newest loss may be gone.
     pub losses: u64,
@@ -153,7 +156,7 @@ pub enum VolumeChange {
         store: StoreId,
     },
     /// A gateway opens its session; it ends that gateway's older one, and every other one unless
-    /// the volume is shared.
+    /// the volume is shared. `openings` goes up.
     OpenSession {
         /// The new session.
         session: SessionRecord,

@@ -50,6 +50,7 @@ fn healthy() -> CoreStatus {
             id: SessionId(1),
             gateway: NodeId(1),
         }],
+        openings: 0,
         losses: 0,
     };
     let progress = VolumeProgress {
