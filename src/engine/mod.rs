@@ -3,7 +3,12 @@
 //! May not know: sockets, files, clocks, threads, how agreement is reached, how bytes look.
 
 pub mod bits;
+pub mod config;
 pub mod interval;
 pub mod io;
 pub mod unstable;
+pub mod volume;
 pub mod window;
+
+pub use config::{Canaries, Timing, VolumeConfig};
+pub use volume::Volume;

@@ -106,6 +106,7 @@ mod kind {
     pub const MARK_PRESENT: u8 = 9;
     pub const DIRTY_RUN: u8 = 10;
     pub const DIRTY_RUNS_END: u8 = 11;
+    pub const RECONCILED: u8 = 12;
     pub const REPORT_BEGIN: u8 = 32;
     pub const REPORT_CHANGE: u8 = 33;
     pub const REPORT_ACTIVE: u8 = 34;
@@ -223,6 +224,10 @@ fn put_fields(frame: &Frame, out: &mut Writer<'_>) -> u8 {
             kind::WINDOW
         }
         Frame::WindowsEnd => kind::WINDOWS_END,
+        Frame::Reconciled { through } => {
+            out.u64(through.0);
+            kind::RECONCILED
+        }
         Frame::MarkAbsent {
             replica,
             entry,
@@ -400,6 +405,9 @@ fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Frame, Broken> {
         },
         kind::WINDOW => Frame::Window(window(from)),
         kind::WINDOWS_END => Frame::WindowsEnd,
+        kind::RECONCILED => Frame::Reconciled {
+            through: Seq(from.u64()),
+        },
         kind::MARK_ABSENT => Frame::MarkAbsent {
             entry: Index(from.u64()),
             record: Index(from.u64()),

@@ -149,8 +149,15 @@ pub enum Frame {
     },
     /// Take over this session's window (sent after attach, and before grow).
     Window(SessionWindow),
-    /// All windows have been handed over: the replica's are complete from now on.
+    /// All windows have been handed over.
     WindowsEnd,
+    /// Everything that the replica reported has been overwritten, or was not different, once every
+    /// change up to `through` is stable. From then on its list of changes is exact, its session
+    /// windows are complete, and the intents that it brought along are like any other.
+    Reconciled {
+        /// The newest change that the primary had given out.
+        through: Seq,
+    },
     /// From `entry` on `replica` is absent: begin its bitmap with everything above stable (all
     /// active regions if this daemon has restarted), durably, then answer `Configured`.
     MarkAbsent {
