@@ -1,7 +1,8 @@
 //! Bytes on disk of a replica's store: superblocks, intent ring, bitmaps, data.
 //!
-//! May not know: sockets, threads, clocks, the engine. Everything but `store` (which creates and
-//! opens files and devices) is a function from values to bytes and back. Described byte by byte,
+//! May not know: sockets, threads, the engine. Everything but `store` (which creates, locks and opens
+//! files and devices, and therefore waits) is a function from values to bytes and back, without a
+//! clock. Described byte by byte,
 //! with the argument for each crash, in `docs/on-disk-format.md`.
 //!
 //! Rules that every writer keeps:
@@ -18,8 +19,10 @@ pub mod layout;
 pub mod recover;
 pub mod recovered;
 pub mod refused;
+pub mod report;
 pub mod ring;
 pub mod signature;
+pub mod store;
 pub mod superblock;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ pub use finding::{Finding, Severity};
 pub use layout::layout;
 pub use recover::{format, recover};
 pub use refused::Refused;
+pub use report::{Report, Verdict, inspect};
 
 /// Bytes of a metadata page: the unit of every metadata write.
 pub const PAGE: usize = 4096;

@@ -1,7 +1,7 @@
 //! Why a store is not used. Nothing in it has been changed.
 
 use super::VERSION;
-use crate::types::{NodeId, VolumeId};
+use crate::types::{NodeId, StoreId, VolumeId};
 
 /// The reasons, each with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,13 @@ pub enum Refused {
         /// The configuration's.
         expected: NodeId,
     },
+    /// Another store of the same volume and node.
+    OtherStore {
+        /// The store's.
+        found: StoreId,
+        /// The configuration's.
+        expected: StoreId,
+    },
     /// For a volume of another size.
     OtherSize {
         /// The store's.
@@ -74,7 +81,7 @@ impl std::fmt::Display for Refused {
             Self::Foreign { looks_like } => write!(
                 f,
                 "this is not a Steadfast store ({looks_like}). Name another file or device, or, if \
-                 nothing in it is needed, erase it first (wipefs -a for a device, rm for a file)"
+                 nothing in it is needed, erase it first (blkdiscard -z for a device, rm for a file)"
             ),
             Self::NewerVersion { found } => write!(
                 f,
@@ -115,6 +122,12 @@ impl std::fmt::Display for Refused {
                 f,
                 "the store is the replica of node {found}, this is node {expected}. Check the \
                  volumes' store paths"
+            ),
+            Self::OtherStore { found, expected } => write!(
+                f,
+                "this is store {:032x}, the configuration names store {:032x}: it was made anew \
+                 since. Check the volumes' store paths and ids",
+                found.0, expected.0
             ),
             Self::OtherSize { found, expected } => write!(
                 f,

@@ -19,9 +19,14 @@ const fn signature(name: &'static str, offset: u64, bytes: &'static [u8]) -> Sig
     }
 }
 
-const SIGNATURES: [Signature; 25] = [
+const SIGNATURES: [Signature; 26] = [
     signature("a Steadfast store", 0, b"SFstore"),
     signature("a Steadfast store", 64 << 10, b"SFstore"),
+    signature(
+        "a Steadfast store whose creation was cut off",
+        0,
+        b"SFunfin",
+    ),
     signature("a LUKS volume", 0, b"LUKS\xba\xbe"),
     signature("an XFS file system", 0, b"XFSB"),
     signature("a QCOW image", 0, b"QFI\xfb"),

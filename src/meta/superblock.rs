@@ -27,6 +27,10 @@ const END: usize = DIRTY_AT + DIRTY_SLOTS * DIRTY_BYTES;
 
 const _: () = assert!(END <= 512);
 
+/// In the place of the first superblock while a store is being made: what comes after it is not
+/// finished, and is nobody's.
+pub const UNFINISHED: u64 = u64::from_le_bytes(*b"SFunfin\x01");
+
 /// A superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Superblock {
