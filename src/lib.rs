@@ -3,6 +3,8 @@
 //! The layout is the architecture; see ARCHITECTURE.md.
 
 pub mod api;
+pub mod cli;
+pub mod daemon;
 pub mod engine;
 pub mod member;
 pub mod meta;

@@ -17,10 +17,9 @@ use crate::problem::{ConfigError, Problem, line_of};
 use crate::raw::{RawCluster, RawConfig, RawNode, RawPorts, RawStore, RawThisNode, RawVolume};
 use crate::unit;
 
-/// Largest volume: region numbers of 1 MiB fit 30 bits with room to spare.
-const SIZE_MAX: u64 = 1 << 50;
+const SIZE_MAX: u64 = crate::model::VOLUME_SIZE_MAX;
 /// Longest path of a Unix socket (`sun_path`, less its end mark).
-const SOCKET_PATH_MAX: usize = 107;
+pub const SOCKET_PATH_MAX: usize = 107;
 
 /// Checks a whole file; `base` is what relative paths begin at.
 pub(crate) fn check(file: &Path, text: &str, base: &Path) -> Result<Config, ConfigError> {
@@ -479,11 +478,7 @@ impl Check<'_> {
 
     fn name(&mut self, of: &str, text: &Spanned<String>) -> Option<String> {
         let name = text.get_ref();
-        let good = (1..=63).contains(&name.len())
-            && !name.starts_with(['.', '-'])
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let good = is_name(name);
         if !good {
             self.problem(
                 text.span(),
@@ -533,6 +528,16 @@ impl Check<'_> {
             );
         }
     }
+}
+
+/// Whether a cluster, a node or a volume may be called so.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && !name.starts_with(['.', '-'])
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 fn position(nodes: &[Spanned<RawNode>], name: &str) -> Option<usize> {

@@ -13,9 +13,10 @@ mod raw;
 mod render;
 pub mod unit;
 
+pub use check::{SOCKET_PATH_MAX, is_name};
 pub use model::{
     Cluster, Config, Key, NODES_MAX, Node, Ports, Profile, REPLICAS_MAX, Role, Store, ThisNode,
-    VOTERS_MAX, Volume,
+    VOLUME_SIZE_MAX, VOTERS_MAX, Volume,
 };
 pub use problem::{ConfigError, Problem};
 

@@ -11,6 +11,8 @@ use crate::problem::ConfigError;
 pub const NODES_MAX: usize = 128;
 /// Most nodes that vote.
 pub const VOTERS_MAX: usize = 7;
+/// Largest volume, in bytes: 16 TiB.
+pub const VOLUME_SIZE_MAX: u64 = 16 << 40;
 /// Most stores of a volume.
 pub const REPLICAS_MAX: usize = 8;
 

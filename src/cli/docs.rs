@@ -1,0 +1,38 @@
+//! `steadfast completion` and `steadfast man`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, FAILED, fail};
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionArgs {
+    /// For which shell
+    shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Where to write them; must be there
+    dir: PathBuf,
+}
+
+pub(super) fn completion(args: &CompletionArgs) -> ExitCode {
+    clap_complete::generate(
+        args.shell,
+        &mut Cli::command(),
+        "steadfast",
+        &mut std::io::stdout(),
+    );
+    ExitCode::SUCCESS
+}
+
+pub(super) fn man(args: &ManArgs) -> ExitCode {
+    match clap_mangen::generate_to(Cli::command(), &args.dir) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, format!("{}: {error}", args.dir.display())),
+    }
+}

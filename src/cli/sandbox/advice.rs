@@ -1,0 +1,95 @@
+//! What to try next.
+
+use std::fmt::Write as _;
+
+use config::{Config, Role};
+
+use super::ground::Ground;
+use crate::cli::style::Paint;
+use crate::cli::target::SANDBOX;
+use crate::status::Status;
+
+/// Printed once the sandbox is ready.
+pub(super) fn text(paint: Paint, ground: &Ground, status: &Status) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut out, paint, ground, status);
+    out
+}
+
+fn write(out: &mut String, paint: Paint, ground: &Ground, status: &Status) -> std::fmt::Result {
+    let me = std::env::current_exe()
+        .map_or_else(|_| "steadfast".into(), |path| path.display().to_string());
+    let given = std::env::current_dir().is_ok_and(|here| here.join(SANDBOX) == ground.dir());
+    let dir = if given {
+        String::new()
+    } else {
+        format!(" --dir {}", ground.dir().display())
+    };
+    writeln!(out, "\n{}", crate::cli::status::show(paint, status))?;
+    let Some(volume) = status.volumes.first() else {
+        return Ok(());
+    };
+    let uri = |config: &Config| format!("nbd://{}/{}", config.me().nbd(), volume.name);
+    writeln!(out, "{}", paint.bold("The volume, on each node:"))?;
+    for config in ground.nodes() {
+        let role = match config.me().role {
+            Role::Storage => "",
+            Role::Witness => "  (keeps no copy, still serves clients)",
+        };
+        writeln!(out, "  {}  {}{role}", config.node.name, uri(config))?;
+    }
+    // Through a node that is not primary, so that the demonstration survives the kill.
+    let storage = |config: &&Config| config.me().role == Role::Storage;
+    let gateway = ground
+        .nodes()
+        .iter()
+        .filter(storage)
+        .find(|config| volume.primary.as_ref() != Some(&config.node.name))
+        .or(ground.nodes().first());
+    let Some(gateway) = gateway else {
+        return Ok(());
+    };
+    let uri = uri(gateway);
+    writeln!(out, "\n{}", paint.bold("Try:"))?;
+    writeln!(out, "  nbdinfo {uri}")?;
+    writeln!(
+        out,
+        "  qemu-img convert -n -p -f raw -O raw IMAGE {uri}     # IMAGE of at most {} bytes",
+        volume.size
+    )?;
+    writeln!(
+        out,
+        "  fio --name=try --ioengine=nbd --uri={uri} --rw=randwrite --bs=4k --iodepth=32 \
+         --time_based --runtime=30"
+    )?;
+    writeln!(out, "  {me} status --watch{dir}")?;
+    writeln!(out, "  {me} events --follow{dir}")?;
+    if let Some(primary) = &volume.primary {
+        writeln!(
+            out,
+            "\n{}",
+            paint.bold(
+                "While something runs, kill the primary; the client sees a pause and no error:"
+            )
+        )?;
+        let daemon = format!(
+            "$(jq '.nodes[] | select(.name == \"{primary}\") | .pid' {}/sandbox.json)",
+            ground.dir().display()
+        );
+        writeln!(out, "  kill -9 {daemon}")?;
+        if gateway.node.name != *primary {
+            writeln!(
+                out,
+                "  {me} volume promote {} {}{dir}     # or hand it over",
+                gateway.node.name, volume.name
+            )?;
+        }
+    }
+    writeln!(
+        out,
+        "\nCtrl-C stops everything; the data stays in {}",
+        ground.dir().display()
+    )?;
+    Ok(())
+}

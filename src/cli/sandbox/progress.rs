@@ -1,0 +1,101 @@
+//! What the sandbox shows while one has to wait: a bar on a terminal, else a line where something
+//! has changed.
+
+use std::cell::RefCell;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::watch::kind;
+
+/// Shown on the standard error, so that the standard output keeps what lasts.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    told: RefCell<String>,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::no_length();
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self {
+            bar,
+            told: RefCell::default(),
+        }
+    }
+
+    /// The files of a node are made, the `index`-th of `count`.
+    pub(super) fn making(&self, node: &str, index: usize, count: usize) {
+        let what = format!("preallocating the files of {node}");
+        self.show(&what, Some(index as f64 / count as f64));
+    }
+
+    /// Something else has to happen first.
+    pub(super) fn waiting(&self, why: &str) {
+        self.show(why, None);
+    }
+
+    /// A copy is brought up to date.
+    pub(super) fn syncing(&self, sentence: &str, percent: f64) {
+        self.show(sentence, Some(percent / 100.0));
+    }
+
+    /// Takes the bar away: something that lasts is printed next, or it is over.
+    pub(super) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_style(spinner());
+            bar.set_message("");
+            bar.finish_and_clear();
+        }
+    }
+
+    fn show(&self, what: &str, part: Option<f64>) {
+        match &self.bar {
+            Some(bar) => {
+                if bar.is_finished() {
+                    bar.reset();
+                }
+                match part {
+                    Some(part) => {
+                        bar.set_style(gauge());
+                        bar.set_length(1000);
+                        bar.set_position((part.clamp(0.0, 1.0) * 1000.0) as u64);
+                    }
+                    None => bar.set_style(spinner()),
+                }
+                bar.set_message(what.to_owned());
+            }
+            None => {
+                let mut told = self.told.borrow_mut();
+                if kind(&told) != kind(what) {
+                    eprintln!("{what}");
+                    what.clone_into(&mut told);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn gauge() -> ProgressStyle {
+    styled("[{bar:30}] {percent} % {wide_msg}")
+}
+
+fn spinner() -> ProgressStyle {
+    styled("{spinner} {wide_msg}")
+}
+
+fn styled(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}

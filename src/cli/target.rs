@@ -1,0 +1,137 @@
+//! Which node a command speaks to.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::sandbox::describe::Description;
+use crate::api::client::{ApiError, Client};
+use crate::status::Status;
+
+/// Where the sandbox is by default.
+pub(super) const SANDBOX: &str = "sandbox";
+
+/// How the node is named.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct TargetArgs {
+    /// Control socket of the node
+    #[arg(long, value_name = "SOCKET", env = "STEADFAST_API", conflicts_with_all = ["config", "dir"])]
+    api: Option<PathBuf>,
+    /// Configuration file of the node
+    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    config: Option<PathBuf>,
+    /// Directory of a sandbox [default: ./sandbox if it is there]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Node of the sandbox [default: the first that answers with quorum]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["api", "config"])]
+    node: Option<String>,
+}
+
+/// A node by name, and how to speak to it.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// Its name, where it is known beforehand.
+    pub name: Option<String>,
+    /// Speaks to it.
+    pub client: Client,
+}
+
+/// The nodes a command may speak to.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    peers: Vec<Peer>,
+    /// All of the cluster's nodes, where they are known.
+    known: Vec<Peer>,
+}
+
+impl TargetArgs {
+    /// Finds the node, or the nodes of a sandbox.
+    pub(super) fn resolve(&self) -> Result<Target, String> {
+        let one = |socket: &Path| Target {
+            peers: vec![Peer {
+                name: None,
+                client: Client::new(socket),
+            }],
+            known: Vec::new(),
+        };
+        if let Some(file) = &self.config {
+            let config = ::config::Config::load(file).map_err(|error| error.to_string())?;
+            return Ok(one(&config.api()));
+        }
+        if let (Some(socket), None) = (&self.api, &self.dir) {
+            return Ok(one(socket));
+        }
+        let dir = self.dir.as_deref().unwrap_or(Path::new(SANDBOX));
+        let description = Description::load(dir).map_err(|error| {
+            if self.dir.is_some() {
+                error
+            } else {
+                format!(
+                    "which node? name it with --api SOCKET, --config FILE or --dir SANDBOX ({error})"
+                )
+            }
+        })?;
+        let known: Vec<_> = description
+            .nodes
+            .iter()
+            .map(|node| Peer {
+                name: Some(node.name.clone()),
+                client: Client::new(&node.api),
+            })
+            .collect();
+        let peers = match &self.node {
+            None => known.clone(),
+            Some(name) => known
+                .iter()
+                .find(|peer| peer.name.as_ref() == Some(name))
+                .cloned()
+                .map(|peer| vec![peer])
+                .ok_or_else(|| {
+                    let names: Vec<_> = description.nodes.iter().map(|n| n.name.as_str()).collect();
+                    format!(
+                        "there is no node \"{name}\"; there is: {}",
+                        names.join(", ")
+                    )
+                })?,
+        };
+        Ok(Target { peers, known })
+    }
+}
+
+impl Target {
+    /// For these nodes, by name.
+    pub(super) fn of(known: Vec<Peer>) -> Self {
+        Self {
+            peers: known.clone(),
+            known,
+        }
+    }
+
+    /// The status by the first node that answers with quorum, else by the first of those that
+    /// answer. All are asked at once: one that hangs delays nobody.
+    pub(super) async fn status(&self) -> Result<(Status, &Peer), ApiError> {
+        let mut asked = tokio::task::JoinSet::new();
+        for (index, peer) in self.peers.iter().enumerate() {
+            let client = peer.client.clone();
+            asked.spawn(async move { (index, client.get::<Status>("/v1/status").await) });
+        }
+        let mut best: Option<(Status, &Peer)> = None;
+        let mut error = ApiError::Garbled("there is no node to ask".into());
+        while let Some(Ok((index, answer))) = asked.join_next().await {
+            match answer {
+                Ok(status) if status.quorum => return Ok((status, &self.peers[index])),
+                Ok(status) => best = best.or(Some((status, &self.peers[index]))),
+                Err(why) => error = why,
+            }
+        }
+        best.ok_or(error)
+    }
+
+    /// The node of that name, if it is known how to reach it.
+    pub(super) fn named(&self, name: &str) -> Option<&Peer> {
+        self.known
+            .iter()
+            .find(|peer| peer.name.as_deref() == Some(name))
+    }
+}

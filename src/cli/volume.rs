@@ -1,0 +1,166 @@
+//! `steadfast volume`
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::style::{self, Mood, Paint};
+use super::target::{Peer, Target, TargetArgs};
+use super::{FAILED, fail, runtime};
+use crate::api::client::ApiError;
+use crate::api::handover::Handover;
+use crate::status::VolumeStatus;
+
+/// How long a handover may take before the command gives up waiting for it.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Args {
+    /// Make a node primary of a volume (the primary hands it over; clients see a short pause)
+    Promote {
+        /// The node
+        #[arg(value_name = "NODE")]
+        to: String,
+        /// The volume [default: the only one]
+        volume: Option<String>,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// Let another in-sync node become primary of a volume
+    Demote {
+        /// The volume [default: the only one]
+        volume: Option<String>,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// List the volumes
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let done = runtime()
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| runtime.block_on(act(args)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, error),
+    }
+}
+
+async fn act(args: &Args) -> Result<(), String> {
+    match args {
+        Args::Promote { to, volume, target } => {
+            hand_over(target, volume.as_deref(), Some(to)).await
+        }
+        Args::Demote { volume, target } => hand_over(target, volume.as_deref(), None).await,
+        Args::List { json, target } => list(target, *json).await,
+    }
+}
+
+async fn list(target: &TargetArgs, json: bool) -> Result<(), String> {
+    let target = target.resolve()?;
+    let (status, _) = target.status().await.map_err(|error| error.to_string())?;
+    if json {
+        let text = serde_json::to_string_pretty(&status.volumes);
+        println!("{}", text.map_err(|error| error.to_string())?);
+        return Ok(());
+    }
+    println!("{}", table(Paint::stdout(), &status.volumes));
+    Ok(())
+}
+
+fn table(paint: Paint, volumes: &[VolumeStatus]) -> String {
+    let mut table = paint.table(&["VOLUME", "SIZE", "PRIMARY", "SHARED", "REDUNDANCY"]);
+    for volume in volumes {
+        let primary = match &volume.primary {
+            Some(primary) => paint.cell(Mood::Good, primary),
+            None => paint.cell(Mood::Bad, "none"),
+        };
+        table.add_row(vec![
+            volume.name.as_str().into(),
+            style::bytes(volume.size).into(),
+            primary,
+            if volume.shared { "yes" } else { "no" }.into(),
+            volume.redundancy.as_str().into(),
+        ]);
+    }
+    table.trim_fmt()
+}
+
+async fn hand_over(
+    target: &TargetArgs,
+    volume: Option<&str>,
+    to: Option<&str>,
+) -> Result<(), String> {
+    let target = target.resolve()?;
+    let (status, peer) = target.status().await.map_err(|error| error.to_string())?;
+    let volume = match (volume, status.volumes.as_slice()) {
+        (Some(name), _) => name.to_owned(),
+        (None, [only]) => only.name.clone(),
+        (None, _) => return Err("which volume? name it after the node".into()),
+    };
+    // Only the primary can do it: asked there at once where it is known how.
+    let primary = status
+        .volumes
+        .iter()
+        .find(|known| known.name == volume)
+        .and_then(|known| known.primary.as_deref())
+        .and_then(|name| target.named(name))
+        .unwrap_or(peer);
+    let handover = ask(primary, &volume, to)
+        .await
+        .map_err(|error| error.to_string())?;
+    if !handover.begun {
+        println!("{} is primary of {volume} already", handover.to);
+        return Ok(());
+    }
+    wait(&target, &handover).await
+}
+
+async fn ask(peer: &Peer, volume: &str, to: Option<&str>) -> Result<Handover, ApiError> {
+    match to {
+        Some(node) => {
+            let path = format!("/v1/volumes/{volume}/promote");
+            peer.client.post(&path, &json!({ "node": node })).await
+        }
+        None => {
+            let path = format!("/v1/volumes/{volume}/demote");
+            peer.client.post(&path, &json!({})).await
+        }
+    }
+}
+
+/// Until the volume is served elsewhere.
+async fn wait(target: &Target, handover: &Handover) -> Result<(), String> {
+    let start = Instant::now();
+    let mut last = String::from("nothing answers");
+    while start.elapsed() < HANDOVER_PATIENCE {
+        if let Ok((status, _)) = target.status().await
+            && let Some(volume) = status
+                .volumes
+                .iter()
+                .find(|known| known.name == handover.volume)
+        {
+            if volume.serving && volume.primary.as_ref() == Some(&handover.to) {
+                println!("{} is primary of {}", handover.to, handover.volume);
+                return Ok(());
+            }
+            last.clone_from(&volume.redundancy);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!(
+        "{} is not primary of {} after {} s: {last}",
+        handover.to,
+        handover.volume,
+        HANDOVER_PATIENCE.as_secs()
+    ))
+}
