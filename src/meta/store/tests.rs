@@ -330,3 +330,85 @@ fn the_report_names_everything() {
     assert_eq!(json["superblocks"][1]["content"]["generation"], 1);
     assert_eq!(json["content"]["record"], 16);
 }
+
+/// A loop device over a file; detached when dropped.
+struct Loop {
+    device: PathBuf,
+}
+
+impl Loop {
+    /// `None` where this user may not make one.
+    fn over(file: &Path) -> Option<Self> {
+        let made = std::process::Command::new("losetup")
+            .args(["--find", "--show"])
+            .arg(file)
+            .output()
+            .ok()?;
+        let device = String::from_utf8(made.stdout).ok()?;
+        made.status.success().then(|| Self {
+            device: device.trim().into(),
+        })
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        std::process::Command::new("losetup")
+            .arg("--detach")
+            .arg(&self.device)
+            .status()
+            .expect("losetup has run before");
+    }
+}
+
+#[test]
+fn a_block_device_is_made_locked_and_read_like_a_file() {
+    let directory = directory();
+    let backing = directory.path().join("backing");
+    // Rubbish in the middle must not show through.
+    let mut content = vec![0; 96 << 20];
+    content[30 << 20..40 << 20].fill(7);
+    fs::write(&backing, &content).unwrap();
+    let Some(device) = Loop::over(&backing) else {
+        eprintln!("no loop devices here: not tested");
+        return;
+    };
+    let path = &device.device;
+    assert!(matches!(problem(path, &IDENTITY), Problem::Blank));
+    let large = Identity {
+        size: 96 << 20,
+        ..IDENTITY
+    };
+    let error = create(path, &large, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(error.problem, Problem::NoRoom { have: Some(have), .. } if have == 96 << 20));
+    let mut last = (0, 0);
+    create(path, &IDENTITY, &mut |done, total| last = (done, total)).unwrap();
+    assert!(last.0 == last.1 && last.0 > IDENTITY.size);
+    let opened = open(path, &IDENTITY, Duration::ZERO).unwrap();
+    assert!(matches!(problem(path, &IDENTITY), Problem::InUse { .. }));
+    let data = opened.recovered.layout.data as usize;
+    drop(opened);
+    let bytes = fs::read(path).unwrap();
+    assert!(
+        bytes[data..data + IDENTITY.size as usize]
+            .iter()
+            .all(|&byte| byte == 0)
+    );
+    assert_eq!(inspect(path).unwrap().verdict, Verdict::Clean);
+    assert!(create(path, &IDENTITY, &mut |_, _| {}).is_err());
+
+    // A creation that is cut off after its first step may be repeated; nothing else is taken for one.
+    scribble(path, 0, b"SFunfin\x01");
+    scribble(path, 64 << 10, &[0; 4096]);
+    assert!(matches!(problem(path, &IDENTITY), Problem::Unfinished));
+    make(path);
+    open(path, &IDENTITY, Duration::ZERO).unwrap();
+
+    scribble(path, 1080, b"\x53\xef");
+    scribble(path, 0, &[0; 512]);
+    scribble(path, 64 << 10, &[0; 4096]);
+    let text = create(path, &IDENTITY, &mut |_, _| {})
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("ext4"), "{text}");
+}

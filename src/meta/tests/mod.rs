@@ -1,10 +1,16 @@
 //! The format as a whole, on an image in memory.
 
+mod bitmap;
+mod bytes;
+mod golden;
+mod ring;
+mod superblock;
+
 use std::io;
 
 use super::recovered::Recovered;
 use super::superblock::Superblock;
-use super::{PAGE, Refused, format, layout, recover};
+use super::{PAGE, PageBytes, Refused, format, layout, recover};
 use crate::types::{NodeId, StoreId, Term, VolumeId};
 
 /// A store in memory, without the data.
@@ -45,6 +51,19 @@ impl Image {
 
     pub fn write(&mut self, offset: u64, bytes: &[u8]) {
         self.bytes[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Writes a page of which only some sectors arrive: bit `i` of `sectors` is the `i`-th.
+    pub fn write_torn(&mut self, offset: u64, page: &PageBytes, sectors: u8) {
+        for (index, sector) in page.chunks(512).enumerate() {
+            if sectors >> index & 1 == 1 {
+                self.write(offset + index as u64 * 512, sector);
+            }
+        }
+    }
+
+    pub fn page(&self, offset: u64) -> &PageBytes {
+        self.bytes[offset as usize..].first_chunk().unwrap()
     }
 
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
