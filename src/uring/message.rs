@@ -91,13 +91,18 @@ impl Handle {
 
     /// Wakes the reactor, so that it looks at the lease again. Neither locks nor allocates.
     pub fn wake(&self) {
-        // The counter cannot overflow in practice; if the write fails the reactor has been woken
-        // already.
-        let _ = rustix::io::write(&self.inbox.wake, &1_u64.to_ne_bytes());
+        self.inbox.wake();
     }
 }
 
 impl Inbox {
+    /// Makes the eventfd readable.
+    pub(super) fn wake(&self) {
+        // The counter cannot overflow in practice; if the write fails the reactor has been woken
+        // already.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
     /// Moves what has come to `into`.
     pub(super) fn take(&self, into: &mut Vec<Input>) {
         into.append(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));

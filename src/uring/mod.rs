@@ -8,11 +8,29 @@
 //! what clock and lease allow, hand all ready bytes to the sockets, submit everything to the kernel
 //! at once and sleep until something happens.
 
+mod clients;
+mod clock;
 mod config;
+mod disk;
+mod effects;
+mod inbound;
+mod kit;
 mod lease_cell;
+mod link;
+mod links;
 mod message;
+mod outbound;
+mod pass;
 mod progress_cell;
 mod reactor;
+mod requests;
+mod ring;
+mod served;
+mod session;
+mod slab;
+mod slots;
+mod socket;
+mod token;
 
 pub use config::{Limits, NbdAddress, Peer, ReactorConfig, Store, VolumeSetup};
 pub use lease_cell::LeaseCell;

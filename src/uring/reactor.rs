@@ -1,47 +1,73 @@
-//! The loop.
+//! A reactor as the daemon sees it: made, then run on a thread of its own.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::config::ReactorConfig;
-use super::message::{Figures, Handle, Inbox, Input};
-use crate::types::Time;
+use super::message::{Handle, Inbox};
+use super::pass::Pass;
+use super::socket;
 
-/// One reactor: its ring, sockets, buffers and volumes.
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// NBD clients.
+    Client,
+    /// Data links of peers.
+    Link,
+}
+
+/// A socket that connections come to.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: OwnedFd,
+    pub(super) purpose: Purpose,
+}
+
+/// One reactor: its listeners, and all that its thread will need.
 pub struct Reactor {
     config: ReactorConfig,
     inbox: Arc<Inbox>,
+    listeners: Vec<Listener>,
 }
 
 impl Reactor {
-    /// Binds the listeners and takes the buffers. The ring itself is made by `run`, on its thread.
+    /// Binds the listeners. Nothing is accepted before `run`.
     ///
     /// # Errors
-    /// An address that cannot be bound (the message names it), or too little memory.
+    /// An address that cannot be bound; the message names it.
+    ///
+    /// # Panics
+    /// There is no volume.
     pub fn new(config: ReactorConfig) -> io::Result<(Self, Handle)> {
+        assert!(!config.volumes.is_empty(), "a reactor serves a volume");
         let (handle, inbox) = Handle::new()?;
-        Ok((Self { config, inbox }, handle))
+        let mut listeners = Vec::new();
+        for address in &config.nbd {
+            listeners.push(Listener {
+                socket: socket::listen_nbd(address)?,
+                purpose: Purpose::Client,
+            });
+        }
+        listeners.push(Listener {
+            socket: socket::listen_tcp(config.data)?,
+            purpose: Purpose::Link,
+        });
+        let reactor = Self {
+            config,
+            inbox,
+            listeners,
+        };
+        Ok((reactor, handle))
     }
 
-    /// Runs until `Input::Stop`; the caller gives it a thread of its own.
+    /// Runs until `Input::Stop`; the caller gives it a thread of its own. Ring and buffers are made
+    /// here, since a ring belongs to the thread that made it.
     ///
     /// # Errors
-    /// The ring cannot be made, or the kernel refuses it: nothing that a client, peer or disk does.
+    /// The kernel refuses the ring or the memory: nothing that a client, peer or disk does.
     pub fn run(self) -> io::Result<()> {
-        let mut inputs = Vec::new();
-        loop {
-            self.config.progress.busy(Time::ZERO);
-            self.config.progress.disk(Time::ZERO);
-            rustix::io::read(self.inbox.wake_fd(), &mut [0; 8])?;
-            self.inbox.take(&mut inputs);
-            for input in inputs.drain(..) {
-                match input {
-                    Input::Volume(_) => {}
-                    // Whoever asked may have gone.
-                    Input::Query(answer) => drop(answer.send(Figures::default())),
-                    Input::Stop => return Ok(()),
-                }
-            }
-        }
+        Pass::new(self.config, self.inbox, self.listeners)?.run()
     }
 }

@@ -1,0 +1,429 @@
+//! Disk operations: from the engine's effects to the ring and back.
+//!
+//! Short transfers are completed here, and what a device cannot do is done another way; an error
+//! that remains goes to the engine as its `errno`.
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+
+use io_uring::{opcode, squeue, types};
+use rustix::io::Errno;
+
+use super::ring::Ring;
+use super::slab::{Slab, User};
+use super::slots::Slots;
+use super::token::Token;
+use crate::engine::io::{Buf, DiskId, Event};
+use crate::types::{Extent, Time};
+use crate::wire::frame::Change;
+
+/// `RWF_DSYNC`: durable when it ends.
+const DSYNC: i32 = 0x2;
+/// `FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE`
+const PUNCH: i32 = 0x1 | 0x2;
+/// `FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE`
+const ZERO_RANGE: i32 = 0x1 | 0x10;
+
+/// What an operation does; extents are of the volume's data.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    /// Into a buffer that is taken when one is free.
+    Read { extent: Extent, probe_zero: bool },
+    /// From a buffer, which is kept meanwhile.
+    Write { extent: Extent, buf: Buf },
+    /// Make the extent read as zeroes.
+    Zero { extent: Extent, change: Change },
+    /// Make durable what has completed.
+    Flush,
+    /// Write a page of metadata durably, at a byte offset of the store.
+    Meta { offset: u64, page: *const u8 },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Read { buf: Buf, probe_zero: bool },
+    Write { buf: Buf },
+    Fallocate { mode: i32 },
+    WriteZeroes,
+    Flush,
+    Meta { page: *const u8 },
+}
+
+/// Whose operation it is, and on which file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    /// Which volume of the reactor.
+    pub(super) volume: usize,
+    /// The engine's number.
+    pub(super) id: DiskId,
+    /// The store; open for as long as the reactor runs.
+    pub(super) file: RawFd,
+    /// Byte offset of the volume's data in the store.
+    pub(super) data: u64,
+}
+
+/// One operation in flight.
+#[derive(Clone, Copy, Debug)]
+struct Operation {
+    owner: Owner,
+    kind: Kind,
+    /// Byte offset in the store.
+    offset: u64,
+    len: usize,
+    /// Bytes that have been transferred.
+    done: usize,
+    began: Time,
+    serial: u64,
+}
+
+/// The disk operations of one reactor.
+#[derive(Debug)]
+pub(super) struct Disk {
+    operations: Slots<Operation>,
+    /// In the order in which they began; those that have ended are dropped when they come first.
+    order: VecDeque<(u32, u64)>,
+    /// Reads that found no buffer.
+    waiting: VecDeque<(Owner, Extent, bool)>,
+    serial: u64,
+    /// Whether the arena is registered as buffer 0.
+    fixed: bool,
+}
+
+impl Disk {
+    pub(super) const fn new(fixed: bool) -> Self {
+        Self {
+            operations: Slots::new(),
+            order: VecDeque::new(),
+            waiting: VecDeque::new(),
+            serial: 0,
+            fixed,
+        }
+    }
+
+    /// Operations in flight.
+    pub(super) const fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// When the oldest operation in flight began.
+    pub(super) fn oldest(&mut self) -> Option<Time> {
+        while let Some(&(slot, serial)) = self.order.front() {
+            match self.operations.get(slot) {
+                Some(operation) if operation.serial == serial => return Some(operation.began),
+                _ => self.order.pop_front(),
+            };
+        }
+        None
+    }
+
+    /// Begins an operation, or lets it wait for a buffer.
+    pub(super) fn begin(
+        &mut self,
+        ring: &mut Ring,
+        slab: &mut Slab,
+        now: Time,
+        owner: Owner,
+        work: Work,
+    ) {
+        let (kind, offset, len) = match work {
+            Work::Read { extent, probe_zero } => {
+                assert!(extent.is_aligned(), "the disk is read in blocks");
+                let Some(buf) = slab.take(extent.len as usize, User::Disk) else {
+                    self.waiting.push_back((owner, extent, probe_zero));
+                    return;
+                };
+                let kind = Kind::Read { buf, probe_zero };
+                (kind, owner.data + extent.offset, extent.len)
+            }
+            Work::Write { extent, buf } => {
+                assert!(extent.is_aligned(), "the disk is written in blocks");
+                slab.retain(buf);
+                (Kind::Write { buf }, owner.data + extent.offset, extent.len)
+            }
+            Work::Zero { extent, change } => {
+                assert!(extent.is_aligned(), "the disk is zeroed in blocks");
+                let mode = match change {
+                    Change::ZeroAllocated => ZERO_RANGE,
+                    Change::Write | Change::Zero | Change::Trim => PUNCH,
+                };
+                let kind = Kind::Fallocate { mode };
+                (kind, owner.data + extent.offset, extent.len)
+            }
+            Work::Flush => (Kind::Flush, 0, 0),
+            Work::Meta { offset, page } => (Kind::Meta { page }, offset, 4096),
+        };
+        self.serial += 1;
+        let operation = Operation {
+            owner,
+            kind,
+            offset,
+            len: len as usize,
+            done: 0,
+            began: now,
+            serial: self.serial,
+        };
+        let slot = self.operations.insert(operation);
+        self.order.push_back((slot, self.serial));
+        self.push(ring, slab, slot);
+    }
+
+    /// Buffers have become free: begins the reads that wait for one.
+    pub(super) fn retry(&mut self, ring: &mut Ring, slab: &mut Slab, now: Time) {
+        for _ in 0..self.waiting.len() {
+            if let Some((owner, extent, probe_zero)) = self.waiting.pop_front() {
+                self.begin(ring, slab, now, owner, Work::Read { extent, probe_zero });
+            }
+        }
+    }
+
+    /// Gives what is left of an operation to the kernel.
+    fn push(&mut self, ring: &mut Ring, slab: &Slab, slot: u32) {
+        let Operation {
+            owner,
+            kind,
+            offset,
+            len,
+            done,
+            ..
+        } = self.operations[slot];
+        let file = types::Fd(owner.file);
+        let (at, left) = (offset + done as u64, len - done);
+        let entry: squeue::Entry = match kind {
+            Kind::Read { buf, .. } => {
+                let address = slab.address(buf, done, left);
+                if self.fixed {
+                    opcode::ReadFixed::new(file, address, left as u32, 0)
+                        .offset(at)
+                        .build()
+                } else {
+                    opcode::Read::new(file, address, left as u32)
+                        .offset(at)
+                        .build()
+                }
+            }
+            Kind::Write { buf } => {
+                let address = slab.address(buf, done, left);
+                if self.fixed {
+                    opcode::WriteFixed::new(file, address, left as u32, 0)
+                        .offset(at)
+                        .build()
+                } else {
+                    opcode::Write::new(file, address, left as u32)
+                        .offset(at)
+                        .build()
+                }
+            }
+            Kind::Fallocate { mode } => opcode::Fallocate::new(file, left as u64)
+                .offset(at)
+                .mode(mode)
+                .build(),
+            Kind::WriteZeroes => opcode::Write::new(file, slab.zeroes(), left as u32)
+                .offset(at)
+                .build(),
+            Kind::Flush => opcode::Fsync::new(file)
+                .flags(types::FsyncFlags::DATASYNC)
+                .build(),
+            Kind::Meta { page } => opcode::Write::new(file, page.wrapping_add(done), left as u32)
+                .offset(at)
+                .rw_flags(DSYNC)
+                .build(),
+        };
+        // SAFETY: the store stays open while the reactor runs. `operations` keeps a reference to
+        // the buffer until `ended`; a buffer that is read into is known to nobody else before that,
+        // one that is written from is not changed while somebody else has a reference to it (the
+        // engine's contract), and neither are the pages of the engine's metadata, which stay where
+        // they are as long as the volume lives; the zeroes are never written.
+        unsafe { ring.push(entry, Token::Disk(slot)) };
+    }
+
+    /// A completion: says which volume's operation has ended, and how; none if it goes on.
+    pub(super) fn ended(
+        &mut self,
+        ring: &mut Ring,
+        slab: &mut Slab,
+        slot: u32,
+        result: Result<u32, u16>,
+    ) -> Option<(usize, Event)> {
+        let operation = &mut self.operations[slot];
+        let transfers = !matches!(operation.kind, Kind::Flush | Kind::Fallocate { .. });
+        let errno = match result {
+            Ok(count) if transfers => {
+                operation.done += count as usize;
+                if count > 0 && operation.done < operation.len {
+                    self.push(ring, slab, slot);
+                    return None;
+                }
+                // Nothing was transferred and no error given: the store is shorter than its layout.
+                if operation.done < operation.len {
+                    Errno::IO.raw_os_error() as u16
+                } else {
+                    0
+                }
+            }
+            Ok(_) => 0,
+            Err(errno) => match (Errno::from_raw_os_error(i32::from(errno)), operation.kind) {
+                (Errno::INTR | Errno::AGAIN, _) => {
+                    self.push(ring, slab, slot);
+                    return None;
+                }
+                (Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL, Kind::Fallocate { .. }) => {
+                    operation.kind = Kind::WriteZeroes;
+                    self.push(ring, slab, slot);
+                    return None;
+                }
+                _ => errno,
+            },
+        };
+        let Operation {
+            owner, kind, len, ..
+        } = self.operations.remove(slot);
+        let (mut data, mut zero) = (Buf::NONE, false);
+        match kind {
+            Kind::Read { buf, probe_zero } if errno == 0 => {
+                data = buf;
+                zero = probe_zero && is_zero(slab.bytes(buf, 0, len));
+            }
+            Kind::Read { buf, .. } | Kind::Write { buf } => slab.release(buf),
+            Kind::Fallocate { .. } | Kind::WriteZeroes | Kind::Flush | Kind::Meta { .. } => {}
+        }
+        Some((
+            owner.volume,
+            Event::Disk {
+                id: owner.id,
+                errno,
+                buf: data,
+                zero,
+            },
+        ))
+    }
+}
+
+/// Whether every byte is zero.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes
+        .chunks(256)
+        .all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    struct Bench {
+        ring: Ring,
+        slab: Slab,
+        disk: Disk,
+        file: std::fs::File,
+    }
+
+    impl Bench {
+        fn new(bytes: u64) -> Self {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(bytes).unwrap();
+            Self {
+                ring: Ring::new().unwrap(),
+                slab: Slab::new().unwrap(),
+                disk: Disk::new(false),
+                file,
+            }
+        }
+
+        /// Does one operation: its errno and buffer.
+        fn run(&mut self, work: Work) -> (u16, Buf, bool) {
+            let owner = Owner {
+                volume: 0,
+                id: DiskId(7),
+                file: self.file.as_raw_fd(),
+                data: 8192,
+            };
+            self.disk
+                .begin(&mut self.ring, &mut self.slab, Time(5), owner, work);
+            assert_eq!(self.disk.oldest(), Some(Time(5)));
+            let mut completions = Vec::new();
+            loop {
+                self.ring.wait(None).unwrap();
+                self.ring.reap(&mut completions);
+                for completion in completions.drain(..) {
+                    let Token::Disk(slot) = completion.token else {
+                        panic!("{completion:?}");
+                    };
+                    let ended =
+                        self.disk
+                            .ended(&mut self.ring, &mut self.slab, slot, completion.count());
+                    if let Some((
+                        0,
+                        Event::Disk {
+                            id: DiskId(7),
+                            errno,
+                            buf,
+                            zero,
+                        },
+                    )) = ended
+                    {
+                        assert_eq!(self.disk.oldest(), None);
+                        return (errno, buf, zero);
+                    }
+                }
+            }
+        }
+    }
+
+    fn extent(offset: u64, len: u32) -> Extent {
+        Extent { offset, len }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_zeroed_is_zero() {
+        let mut bench = Bench::new(4 << 20);
+        let buf = bench.slab.take(8192, User::Client).unwrap();
+        bench.slab.bytes_mut(buf, 0, 8192).fill(0x5a);
+        let at = extent(1 << 20, 8192);
+        assert_eq!(bench.run(Work::Write { extent: at, buf }).0, 0);
+        assert_eq!(bench.run(Work::Flush).0, 0);
+        let read = Work::Read {
+            extent: at,
+            probe_zero: true,
+        };
+        let (errno, data, zero) = bench.run(read);
+        assert_eq!((errno, zero), (0, false));
+        assert_eq!(bench.slab.bytes(data, 0, 8192), [0x5a; 8192]);
+        bench.slab.release(data);
+        for change in [Change::Trim, Change::ZeroAllocated] {
+            assert_eq!(bench.run(Work::Write { extent: at, buf }).0, 0);
+            assert_eq!(bench.run(Work::Zero { extent: at, change }).0, 0);
+            let (errno, data, zero) = bench.run(read);
+            assert_eq!((errno, zero), (0, true));
+            bench.slab.release(data);
+        }
+        bench.slab.release(buf);
+        assert_eq!(bench.slab.used(), 0);
+    }
+
+    #[test]
+    fn a_read_past_the_end_of_the_store_is_an_error() {
+        let mut bench = Bench::new(12288);
+        let (errno, ..) = bench.run(Work::Read {
+            extent: extent(0, 8192),
+            probe_zero: false,
+        });
+        assert_eq!(errno, 5);
+        assert_eq!(bench.slab.used(), 0);
+    }
+
+    #[test]
+    fn metadata_goes_to_its_own_place() {
+        use std::os::unix::fs::FileExt;
+        let mut bench = Bench::new(1 << 20);
+        let page = [9_u8; 4096];
+        let work = Work::Meta {
+            offset: 4096,
+            page: page.as_ptr(),
+        };
+        assert_eq!(bench.run(work).0, 0);
+        let mut back = [0; 4096];
+        bench.file.read_exact_at(&mut back, 4096).unwrap();
+        assert_eq!(back, page);
+    }
+}

@@ -1,0 +1,455 @@
+//! One data link: a TCP connection to or from a peer, for one volume.
+//!
+//! A peer is not trusted to keep the protocol: what breaks it closes this link, with a reason for
+//! the log, and nothing else. Whether and when to connect again is the engine's decision.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use io_uring::{opcode, types};
+
+use super::inbound::{Inbound, Payload};
+use super::kit::{Kit, Wants};
+use super::outbound::Outbound;
+use super::served::Served;
+use super::slab::{Slab, User};
+use super::socket;
+use super::token::Token;
+use crate::engine::io::{Buf, Direction, Event, LinkId};
+use crate::types::{BLOCK, Extent, NodeId, REGION, Time, VolumeId};
+use crate::wire::codec::{self, Broken, HEADER};
+use crate::wire::frame::Frame;
+use crate::wire::handshake::{
+    self, ACK, Acceptor, HELLO, Identity, NONCE, Opener, PROOF, Peer, Refused,
+};
+use crate::wire::key::ClusterKey;
+
+/// `POLLOUT`
+const WRITABLE: u32 = 0x4;
+
+/// Who this node is, for handshakes.
+pub(super) struct Credentials {
+    pub(super) key: ClusterKey,
+    pub(super) identity: Identity,
+}
+
+/// How far a link is.
+enum Phase {
+    /// Out: the socket is not connected yet.
+    Connecting,
+    /// Out: `Hello` has been sent.
+    Opening(Box<Opener>),
+    /// In: nothing has come.
+    Called,
+    /// In: `Ack` has been sent.
+    Proving(Box<Acceptor>),
+    /// Authenticated.
+    Up,
+}
+
+/// Why a link ends.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The peer has closed it.
+    ByPeer,
+    /// The connection failed.
+    Failed(io::Error),
+    /// There is no proof of who is at the other end.
+    Refused(Refused),
+    /// The peer breaks the protocol.
+    Broken(Broken),
+    /// A frame is for the other end of a link, or reaches past the end of the volume.
+    Impossible(&'static str),
+    /// The handshake took too long.
+    Late,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByPeer => f.write_str("the peer closed it"),
+            Self::Failed(error) => error.fmt(f),
+            Self::Refused(why) => why.fmt(f),
+            Self::Broken(why) => why.fmt(f),
+            Self::Impossible(what) => f.write_str(what),
+            Self::Late => f.write_str("the handshake took too long"),
+        }
+    }
+}
+
+/// A frame whose payload is coming.
+#[derive(Clone, Copy, Debug)]
+struct Arriving {
+    frame: Frame,
+    crc: u32,
+    buf: Buf,
+}
+
+/// One link.
+pub(super) struct Link {
+    socket: OwnedFd,
+    pub(super) id: LinkId,
+    pub(super) direction: Direction,
+    /// Whom it is meant for (out), or who was proved to be there (in).
+    pub(super) peer: Option<NodeId>,
+    /// Which of the reactor's volumes; known from the handshake (in).
+    pub(super) volume: Option<usize>,
+    phase: Phase,
+    /// The handshake has to be over by then.
+    pub(super) deadline: Time,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+    arriving: Option<Arriving>,
+    connecting: bool,
+    pub(super) closed: bool,
+    /// It is in the reactor's list of links that have something to send.
+    pub(super) listed: bool,
+    /// It is in the reactor's list of links that wait for a buffer.
+    pub(super) starved: bool,
+}
+
+impl Link {
+    /// A link to `peer` for a volume: `socket` is being connected.
+    pub(super) fn out(
+        socket: OwnedFd,
+        id: LinkId,
+        peer: NodeId,
+        volume: usize,
+        deadline: Time,
+    ) -> Self {
+        Self::new(socket, id, Direction::Out, Phase::Connecting, deadline)
+            .with(Some(peer), Some(volume))
+    }
+
+    /// A connection that has just been accepted.
+    pub(super) fn called(socket: OwnedFd, id: LinkId, deadline: Time) -> Self {
+        Self::new(socket, id, Direction::In, Phase::Called, deadline)
+    }
+
+    fn new(
+        socket: OwnedFd,
+        id: LinkId,
+        direction: Direction,
+        phase: Phase,
+        deadline: Time,
+    ) -> Self {
+        Self {
+            socket,
+            id,
+            direction,
+            peer: None,
+            volume: None,
+            phase,
+            deadline,
+            inbound: Inbound::new(),
+            outbound: Outbound::default(),
+            arriving: None,
+            connecting: false,
+            closed: false,
+            listed: false,
+            starved: false,
+        }
+    }
+
+    fn with(mut self, peer: Option<NodeId>, volume: Option<usize>) -> Self {
+        self.peer = peer;
+        self.volume = volume;
+        self
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Up) && !self.closed
+    }
+
+    /// Waits until the socket is connected, or cannot be.
+    pub(super) fn await_connection(&mut self, slot: u32, kit: &mut Kit) {
+        let entry = opcode::PollAdd::new(types::Fd(self.socket.as_raw_fd()), WRITABLE).build();
+        self.connecting = true;
+        // SAFETY: no memory is involved; the socket is kept until the completion has come.
+        unsafe { kit.ring.push(entry, Token::LinkConnect(slot)) };
+    }
+
+    /// The wait has ended: begins the handshake.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(super) fn connected(
+        &mut self,
+        credentials: &Credentials,
+        volume: VolumeId,
+    ) -> Result<(), Ended> {
+        self.connecting = false;
+        if self.closed {
+            return Ok(());
+        }
+        socket::connected(&self.socket).map_err(Ended::Failed)?;
+        let peer = self.peer.expect("a link out has an aim");
+        let (opener, hello) = Opener::new(
+            &credentials.key,
+            &credentials.identity,
+            volume,
+            peer,
+            nonce().map_err(Ended::Failed)?,
+        );
+        self.outbound.head(HELLO).copy_from_slice(&hello);
+        self.phase = Phase::Opening(Box::new(opener));
+        Ok(())
+    }
+
+    /// Goes on with what has come, as far as it goes.
+    ///
+    /// # Errors
+    /// The link is to be closed, for this reason.
+    pub(super) fn advance(
+        &mut self,
+        kit: &mut Kit,
+        credentials: &Credentials,
+        volumes: &mut [Served],
+    ) -> Result<Wants, Ended> {
+        loop {
+            if self.closed {
+                return Ok(Wants::Nothing);
+            }
+            let wants = match &self.phase {
+                Phase::Connecting => Some(Wants::Nothing),
+                Phase::Opening(_) | Phase::Called | Phase::Proving(_) => {
+                    self.shake(kit.now, credentials, volumes)?
+                }
+                Phase::Up => self.frame(kit, volumes)?,
+            };
+            if let Some(wants) = wants {
+                return Ok(wants);
+            }
+        }
+    }
+
+    /// The next message of the handshake, if it is whole.
+    fn message<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let message = *self.inbound.unread().first_chunk()?;
+        self.inbound.consume(N);
+        Some(message)
+    }
+
+    fn shake(
+        &mut self,
+        now: Time,
+        credentials: &Credentials,
+        volumes: &mut [Served],
+    ) -> Result<Option<Wants>, Ended> {
+        match &self.phase {
+            Phase::Opening(opener) => {
+                let opener = opener.clone();
+                let Some(ack) = self.message::<ACK>() else {
+                    return Ok(Some(Wants::Bytes));
+                };
+                let (peer, proof) = opener.answered(&ack).map_err(Ended::Refused)?;
+                self.outbound.head(PROOF).copy_from_slice(&proof);
+                Ok(self.up(now, peer, volumes))
+            }
+            Phase::Called => {
+                let Some(hello) = self.message::<HELLO>() else {
+                    return Ok(Some(Wants::Bytes));
+                };
+                let knows = |volume| volumes.iter().any(|served| served.id == volume);
+                let nonce = nonce().map_err(Ended::Failed)?;
+                let Credentials { key, identity } = credentials;
+                match Acceptor::new(key, identity, knows, &hello, nonce) {
+                    Ok((acceptor, ack)) => {
+                        self.outbound.head(ACK).copy_from_slice(&ack);
+                        self.phase = Phase::Proving(Box::new(acceptor));
+                        Ok(None)
+                    }
+                    Err(why) => {
+                        let reject = handshake::reject(why);
+                        self.outbound.head(ACK).copy_from_slice(&reject);
+                        Err(Ended::Refused(why))
+                    }
+                }
+            }
+            Phase::Proving(acceptor) => {
+                let acceptor = acceptor.clone();
+                let Some(proof) = self.message::<PROOF>() else {
+                    return Ok(Some(Wants::Bytes));
+                };
+                let peer = acceptor.proved(&proof).map_err(Ended::Refused)?;
+                self.peer = Some(peer.node);
+                self.volume = volumes.iter().position(|served| served.id == peer.volume);
+                Ok(self.up(now, peer, volumes))
+            }
+            Phase::Connecting | Phase::Up => Ok(None),
+        }
+    }
+
+    fn up(&mut self, now: Time, peer: Peer, volumes: &mut [Served]) -> Option<Wants> {
+        self.phase = Phase::Up;
+        self.deadline = Time::MAX;
+        let volume = self
+            .volume
+            .expect("the handshake has named one that is here");
+        let up = Event::LinkUp {
+            link: self.id,
+            peer: peer.node,
+            incarnation: peer.incarnation,
+            direction: self.direction,
+        };
+        volumes[volume].event(now, up).then_some(Wants::Apply)
+    }
+
+    /// One frame, if it is whole.
+    fn frame(&mut self, kit: &mut Kit, volumes: &mut [Served]) -> Result<Option<Wants>, Ended> {
+        let volume = self.volume.expect("an authenticated link has one");
+        let served = &mut volumes[volume];
+        let (frame, buf) = match self.arriving {
+            Some(Arriving { frame, crc, buf }) => {
+                let (at, len) = (frame.payload_skip() as usize, frame.payload_len() as usize);
+                if self.inbound.payload(&mut kit.slab, buf, at, len) == Payload::Awaited {
+                    return Ok(Some(Wants::Bytes));
+                }
+                // Kept: whoever sends the same bytes on need not compute it again.
+                if kit.slab.crc(buf, at, len) != crc {
+                    return Err(Ended::Broken(Broken::PayloadChecksum));
+                }
+                self.arriving = None;
+                (frame, buf)
+            }
+            None => {
+                let Some(header) = self.inbound.unread().first_chunk::<HEADER>() else {
+                    return Ok(Some(Wants::Bytes));
+                };
+                let (frame, crc) = codec::decode(header).map_err(Ended::Broken)?;
+                judge(&frame, self.direction, served.size)?;
+                let len = frame.payload_len();
+                if len > 0 {
+                    let bytes = (frame.payload_skip() + len).next_multiple_of(BLOCK as u32);
+                    if u64::from(bytes) > REGION {
+                        return Err(Ended::Impossible("a payload crosses a region's end"));
+                    }
+                    let Some(buf) = kit.slab.take(bytes as usize, User::Link) else {
+                        return Ok(Some(Wants::Room));
+                    };
+                    self.inbound.consume(HEADER);
+                    self.arriving = Some(Arriving { frame, crc, buf });
+                    return Ok(None);
+                }
+                self.inbound.consume(HEADER);
+                (frame, Buf::NONE)
+            }
+        };
+        let event = Event::Frame {
+            link: self.id,
+            frame,
+            buf,
+        };
+        Ok(served.event(kit.now, event).then_some(Wants::Apply))
+    }
+
+    /// Appends a frame and its payload, of which it takes a reference, to what is to be sent.
+    pub(super) fn send(&mut self, slab: &mut Slab, frame: &Frame, buf: Buf) {
+        let (at, len) = (frame.payload_skip() as usize, frame.payload_len() as usize);
+        let crc = if len > 0 { slab.crc(buf, at, len) } else { 0 };
+        let head = self.outbound.head(HEADER);
+        let head = head.first_chunk_mut().expect("as long as was asked for");
+        codec::encode(frame, crc, head);
+        if len > 0 {
+            slab.retain(buf);
+            self.outbound.data(buf, at, len);
+        }
+    }
+
+    /// Asks for more bytes.
+    pub(super) fn receive(&mut self, slot: u32, kit: &mut Kit) {
+        let token = Token::LinkReceive(slot);
+        self.inbound
+            .receive(self.socket.as_fd(), &kit.slab, &mut kit.ring, token);
+    }
+
+    /// Sends what is ready.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(super) fn flush(&mut self, slot: u32, kit: &mut Kit) -> Result<(), Ended> {
+        if matches!(self.phase, Phase::Connecting) {
+            return Ok(());
+        }
+        let token = Token::LinkSend(slot);
+        self.outbound
+            .flush(self.socket.as_fd(), &mut kit.slab, &mut kit.ring, token)
+            .map_err(|error| Ended::Failed(error.into()))
+    }
+
+    /// Closes the connection; its memory is let go by `bury`.
+    pub(super) fn close(&mut self, slot: u32, kit: &mut Kit) {
+        self.closed = true;
+        // What is in flight ends by this. An error means that there is no connection any more.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        if self.connecting {
+            let connect = Token::LinkConnect(slot).pack();
+            let entry = opcode::AsyncCancel::new(connect).build();
+            // SAFETY: no memory is involved.
+            unsafe { kit.ring.push(entry, Token::Cancel) };
+        }
+    }
+
+    /// Lets go of everything, if the kernel has; false if it has not.
+    pub(super) fn bury(&mut self, slab: &mut Slab) -> bool {
+        if self.connecting || self.inbound.busy() || self.outbound.busy() {
+            return false;
+        }
+        self.outbound.abandon(slab);
+        if let Some(arriving) = self.arriving.take() {
+            slab.release(arriving.buf);
+        }
+        true
+    }
+}
+
+/// A number never used before.
+fn nonce() -> io::Result<[u8; NONCE]> {
+    let mut nonce = [0; NONCE];
+    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+    Ok(nonce)
+}
+
+/// Whether the peer of a link in this direction may send such a frame for a volume of this size.
+fn judge(frame: &Frame, direction: Direction, size: u64) -> Result<(), Ended> {
+    let (by_opener, extent) = match frame {
+        Frame::Change { extent, .. }
+        | Frame::Copy { extent, .. }
+        | Frame::Request { extent, .. } => (true, *extent),
+        Frame::ReportChange { extent, .. } => (false, *extent),
+        Frame::Attach { .. }
+        | Frame::Flush { .. }
+        | Frame::Watermark { .. }
+        | Frame::Window(_)
+        | Frame::WindowsEnd
+        | Frame::Reconciled { .. }
+        | Frame::MarkAbsent { .. }
+        | Frame::MarkPresent { .. }
+        | Frame::DirtyRun { .. }
+        | Frame::DirtyRunsEnd { .. }
+        | Frame::Enter { .. } => (true, Extent::default()),
+        Frame::ReportBegin { .. }
+        | Frame::ReportActive { .. }
+        | Frame::ReportWritten { .. }
+        | Frame::ReportWindow(_)
+        | Frame::ReportEnd { .. }
+        | Frame::Changed { .. }
+        | Frame::Copied { .. }
+        | Frame::Flushed { .. }
+        | Frame::Configured { .. }
+        | Frame::Refused { .. }
+        | Frame::Welcome { .. }
+        | Frame::NotNow { .. }
+        | Frame::Done { .. } => (false, Extent::default()),
+    };
+    if by_opener != (direction == Direction::In) {
+        return Err(Ended::Impossible("a frame is for the other end of a link"));
+    }
+    if extent.end() > size {
+        return Err(Ended::Impossible(
+            "a frame reaches past the end of the volume",
+        ));
+    }
+    Ok(())
+}

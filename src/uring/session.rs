@@ -1,0 +1,382 @@
+//! One NBD client's connection.
+//!
+//! Every complete request of one receive is handed to the engine before anything is sent or
+//! submitted. Nothing more is read while the engine, the buffers or the client itself (which may
+//! not take its answers) have no room.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nbd_server::{
+    Command, DATA_REPLY_MAX, Disconnect, Errno, Export, Handshake, OUTPUT_PAUSE, Outcome, Parsed,
+    REPLY_MAX, REQUEST_LEN, Transmission,
+};
+
+use super::inbound::{Inbound, Payload};
+use super::kit::{Kit, Wants};
+use super::outbound::Outbound;
+use super::requests::{Answer, Requests};
+use super::served::Served;
+use super::slab::{Slab, User};
+use super::token::Token;
+use crate::engine::io::{Buf, ClientId, Event};
+use crate::types::{BLOCK, Time};
+
+/// Unanswered requests of one connection; more are not read.
+const UNANSWERED_MAX: u32 = 512;
+/// Bytes of answers that a client has not taken; until it does, nothing more is read.
+const BACKLOG_MAX: usize = 8 << 20;
+
+/// What kind of bytes come next.
+#[derive(Debug)]
+enum Phase {
+    Handshake(Handshake),
+    Open(Transmission),
+}
+
+/// How long the connection still is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It is served.
+    Open,
+    /// It gets its answers, then it is closed.
+    Ending,
+    /// It has been closed; the kernel may still use its memory.
+    Closed,
+}
+
+/// A write whose payload is coming.
+#[derive(Clone, Copy, Debug)]
+struct Writing {
+    request: u32,
+    /// For the next piece, if it has been taken.
+    buf: Buf,
+    /// Whether the next piece's payload is in it.
+    whole: bool,
+}
+
+/// Payload that is thrown away before its request is refused.
+#[derive(Clone, Copy, Debug)]
+struct Skipping {
+    left: usize,
+    command: Command,
+    cookie: u64,
+    errno: Errno,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    socket: OwnedFd,
+    pub(super) id: ClientId,
+    phase: Phase,
+    pub(super) life: Life,
+    /// A handshake has to be over by then.
+    pub(super) deadline: Time,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+    /// Of the handshake, on its way to `outbound`.
+    text: Vec<u8>,
+    writing: Option<Writing>,
+    skipping: Option<Skipping>,
+    unanswered: u32,
+    /// It is in the reactor's list of connections that have something to send.
+    pub(super) listed: bool,
+    /// It is in the reactor's list of connections that wait for room.
+    pub(super) starved: bool,
+}
+
+impl Client {
+    /// A connection that has just been accepted.
+    pub(super) fn new(socket: OwnedFd, id: ClientId, deadline: Time) -> Self {
+        let mut text = Vec::new();
+        let handshake = Handshake::new(&mut text);
+        Self {
+            socket,
+            id,
+            phase: Phase::Handshake(handshake),
+            life: Life::Open,
+            deadline,
+            inbound: Inbound::new(),
+            outbound: Outbound::default(),
+            text,
+            writing: None,
+            skipping: None,
+            unanswered: 0,
+            listed: false,
+            starved: false,
+        }
+    }
+
+    /// The volume that it has chosen.
+    pub(super) fn volume(&self) -> Option<usize> {
+        match self.phase {
+            Phase::Handshake(_) => None,
+            Phase::Open(transmission) => Some(transmission.export),
+        }
+    }
+
+    /// Goes on with what has come, as far as it goes.
+    pub(super) fn advance(
+        &mut self,
+        slot: u32,
+        kit: &mut Kit,
+        requests: &mut Requests,
+        volumes: &mut [Served],
+        exports: &[Export],
+    ) -> Wants {
+        loop {
+            if self.life != Life::Open {
+                return Wants::Nothing;
+            }
+            let wants = match self.phase {
+                Phase::Handshake(_) => self.shake(kit, volumes, exports),
+                Phase::Open(transmission) => {
+                    let volume = &mut volumes[transmission.export];
+                    self.serve(slot, transmission, kit, requests, volume)
+                }
+            };
+            if let Some(wants) = wants {
+                return wants;
+            }
+        }
+    }
+
+    /// One step of the handshake; none if another may follow.
+    fn shake(&mut self, kit: &Kit, volumes: &mut [Served], exports: &[Export]) -> Option<Wants> {
+        if self.outbound.backlog() >= OUTPUT_PAUSE {
+            return Some(Wants::Drain);
+        }
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return None;
+        };
+        let (used, outcome) = handshake.input(self.inbound.unread(), exports, &mut self.text);
+        self.inbound.consume(used);
+        let paused = self.text.len() >= OUTPUT_PAUSE;
+        self.outbound
+            .head(self.text.len())
+            .copy_from_slice(&self.text);
+        self.text.clear();
+        match outcome {
+            Outcome::Continue if paused => None,
+            Outcome::Continue => Some(Wants::Bytes),
+            Outcome::Close => {
+                self.life = Life::Ending;
+                Some(Wants::Nothing)
+            }
+            Outcome::Transmission(transmission) => {
+                self.text = Vec::new();
+                self.phase = Phase::Open(transmission);
+                self.deadline = Time::MAX;
+                let came = Event::ClientCame { client: self.id };
+                volumes[transmission.export]
+                    .event(kit.now, came)
+                    .then_some(Wants::Apply)
+            }
+        }
+    }
+
+    /// One step of the transmission phase; none if another may follow.
+    fn serve(
+        &mut self,
+        slot: u32,
+        transmission: Transmission,
+        kit: &mut Kit,
+        requests: &mut Requests,
+        volume: &mut Served,
+    ) -> Option<Wants> {
+        if let Some(writing) = self.writing {
+            return self.write(writing, kit, requests, volume);
+        }
+        if self.skipping.is_some() {
+            return self.skip(transmission);
+        }
+        if self.unanswered >= UNANSWERED_MAX || self.outbound.backlog() > BACKLOG_MAX {
+            return Some(Wants::Room);
+        }
+        match transmission.next(self.inbound.unread()) {
+            Parsed::NeedMore => Some(Wants::Bytes),
+            Parsed::Request(request) => {
+                if request.command != Command::Write && volume.engine.room() == 0 {
+                    return Some(Wants::Room);
+                }
+                let Some(asked) = requests.begin(&mut kit.slab, slot, request) else {
+                    return Some(Wants::Room);
+                };
+                self.inbound.consume(REQUEST_LEN);
+                self.unanswered += 1;
+                if request.command == Command::Write {
+                    self.writing = Some(Writing {
+                        request: asked,
+                        buf: Buf::NONE,
+                        whole: false,
+                    });
+                    return None;
+                }
+                volume
+                    .pieces(kit.now, requests, asked)
+                    .then_some(Wants::Apply)
+            }
+            Parsed::Answer {
+                command,
+                cookie,
+                errno,
+                drain,
+            } => {
+                self.inbound.consume(REQUEST_LEN);
+                self.skipping = Some(Skipping {
+                    left: drain as usize,
+                    command,
+                    cookie,
+                    errno,
+                });
+                None
+            }
+            Parsed::Disconnect(why) => {
+                if why != Disconnect::Asked {
+                    tracing::warn!(client = self.id.0, ?why, "NBD client breaks the protocol");
+                }
+                self.life = Life::Ending;
+                Some(Wants::Nothing)
+            }
+        }
+    }
+
+    /// Takes the payload of a write, piece by piece.
+    fn write(
+        &mut self,
+        mut writing: Writing,
+        kit: &mut Kit,
+        requests: &mut Requests,
+        volume: &mut Served,
+    ) -> Option<Wants> {
+        let Some(extent) = requests.next_extent(writing.request) else {
+            self.writing = None;
+            return None;
+        };
+        if !writing.whole {
+            if !writing.buf.is_some() {
+                let bytes = extent.blocks().len as usize;
+                let Some(buf) = kit.slab.take(bytes, User::Client) else {
+                    return Some(Wants::Room);
+                };
+                writing.buf = buf;
+            }
+            let at = (extent.offset % BLOCK) as usize;
+            let payload = self
+                .inbound
+                .payload(&mut kit.slab, writing.buf, at, extent.len as usize);
+            writing.whole = payload == Payload::Whole;
+            self.writing = Some(writing);
+            if !writing.whole {
+                return Some(Wants::Bytes);
+            }
+        }
+        if volume.engine.room() == 0 {
+            return Some(Wants::Room);
+        }
+        let (tag, ask, extent) = requests.piece(writing.request)?;
+        let event = Event::Request {
+            tag,
+            ask,
+            extent,
+            buf: writing.buf,
+        };
+        writing.buf = Buf::NONE;
+        writing.whole = false;
+        let more = requests.next_extent(writing.request).is_some();
+        self.writing = more.then_some(writing);
+        volume.event(kit.now, event).then_some(Wants::Apply)
+    }
+
+    /// Throws payload away, then refuses the request it belongs to.
+    fn skip(&mut self, transmission: Transmission) -> Option<Wants> {
+        let skipping = self.skipping.as_mut()?;
+        let there = self.inbound.unread().len().min(skipping.left);
+        skipping.left -= there;
+        self.inbound.consume(there);
+        if skipping.left > 0 {
+            return Some(Wants::Bytes);
+        }
+        let Skipping {
+            command,
+            cookie,
+            errno,
+            ..
+        } = self.skipping.take()?;
+        self.reply(transmission, command, cookie, errno);
+        None
+    }
+
+    fn reply(&mut self, transmission: Transmission, command: Command, cookie: u64, errno: Errno) {
+        let mut head = [0; REPLY_MAX];
+        let len = transmission.reply(command, cookie, errno, &mut head);
+        self.outbound.head(len).copy_from_slice(&head[..len]);
+    }
+
+    /// Appends the answer to a request to what is to be sent.
+    pub(super) fn answer(&mut self, requests: &mut Requests, answer: Answer) {
+        self.unanswered -= 1;
+        let Phase::Open(transmission) = self.phase else {
+            unreachable!("requests come after the handshake");
+        };
+        let request = answer.request;
+        if request.command == Command::Read && answer.errno == 0 {
+            let mut head = [0; DATA_REPLY_MAX];
+            let len = transmission.data_reply(
+                request.cookie,
+                request.offset,
+                request.len,
+                true,
+                &mut head,
+            );
+            self.outbound.head(len).copy_from_slice(&head[..len]);
+        } else {
+            let errno = Errno::from_linux(answer.errno);
+            self.reply(transmission, request.command, request.cookie, errno);
+        }
+        requests.data(answer, |buf, at, len| self.outbound.data(buf, at, len));
+    }
+
+    /// Whether it has got everything that it is still to get.
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self.life, Life::Ending) && self.unanswered == 0 && self.outbound.backlog() == 0
+    }
+
+    /// Asks for more bytes.
+    pub(super) fn receive(&mut self, slot: u32, kit: &mut Kit) {
+        let token = Token::ClientReceive(slot);
+        self.inbound
+            .receive(self.socket.as_fd(), &kit.slab, &mut kit.ring, token);
+    }
+
+    /// Sends what is ready.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(super) fn flush(&mut self, slot: u32, kit: &mut Kit) -> Result<(), rustix::io::Errno> {
+        let token = Token::ClientSend(slot);
+        self.outbound
+            .flush(self.socket.as_fd(), &mut kit.slab, &mut kit.ring, token)
+    }
+
+    /// Closes the connection; its memory is let go by `bury`.
+    pub(super) fn close(&mut self) {
+        self.life = Life::Closed;
+        // What is in flight ends by this. An error means that there is no connection any more.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+
+    /// Lets go of everything, if the kernel has; false if it has not.
+    pub(super) fn bury(&mut self, slab: &mut Slab) -> bool {
+        if self.inbound.busy() || self.outbound.busy() {
+            return false;
+        }
+        self.outbound.abandon(slab);
+        if let Some(writing) = self.writing.take()
+            && writing.buf.is_some()
+        {
+            slab.release(writing.buf);
+        }
+        true
+    }
+}

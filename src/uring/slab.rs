@@ -1,0 +1,355 @@
+//! The buffers: one aligned arena, cut into pieces of four sizes, counted references.
+//!
+//! Bytes of a volume lie in a buffer at their own place within blocks, so a buffer holds the whole
+//! blocks around an extent. Buffers that a request needs are taken or promised before it is begun:
+//! whoever cannot have one is not read from. Three users share each size, in this order of
+//! modesty: clients, who leave room for links; links, who leave room for the disk; and the disk,
+//! whose reads end without waiting for anything else.
+
+use std::io;
+use std::ptr::NonNull;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+use crate::engine::io::Buf;
+use crate::types::{BLOCK, REGION};
+
+/// Bytes of zeroes kept for disks that cannot zero by themselves; the largest extent.
+const ZEROES: usize = REGION as usize;
+
+/// Bytes and number of buffers of each size. Memory is touched only when a buffer is used.
+/// Clients' share of the largest holds the longest read that is served (64 MiB, not aligned).
+const SIZES: [(usize, u32); 4] = [
+    (2 * BLOCK as usize, 2048),
+    (64 << 10, 512),
+    (256 << 10, 96),
+    (REGION as usize, 96),
+];
+
+/// Who wants a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum User {
+    /// Data of a client's write.
+    Client,
+    /// Payload of a link's frame.
+    Link,
+    /// Data read from disk.
+    Disk,
+}
+
+#[derive(Debug)]
+struct Size {
+    bytes: usize,
+    /// Offset of the first buffer in the arena.
+    start: usize,
+    /// Number of the first buffer.
+    first: u32,
+    count: u32,
+    /// Numbers; the one used last is on top, its memory is warm.
+    free: Vec<u32>,
+    /// Buffers that reads of clients will need when their data comes.
+    promised: u32,
+}
+
+impl Size {
+    /// Buffers that `user` has to leave for others.
+    const fn spare(&self, user: User) -> u32 {
+        match user {
+            User::Client => self.count / 4,
+            User::Link => self.count / 8,
+            User::Disk => 0,
+        }
+    }
+
+    fn has(&self, user: User, wanted: u32) -> bool {
+        let promised = if matches!(user, User::Client) {
+            self.promised
+        } else {
+            0
+        };
+        self.free.len() as u32 >= self.spare(user) + promised + wanted
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Meta {
+    size: u8,
+    references: u32,
+    /// CRC of `crc_len` bytes at `crc_at`; none if `crc_len` is 0.
+    crc: u32,
+    crc_at: u32,
+    crc_len: u32,
+}
+
+/// The buffers of one reactor.
+#[derive(Debug)]
+pub(super) struct Slab {
+    arena: NonNull<u8>,
+    arena_len: usize,
+    zeroes: usize,
+    sizes: [Size; SIZES.len()],
+    meta: Vec<Meta>,
+    /// A buffer has become free since the last `take_freed`.
+    freed: bool,
+}
+
+// SAFETY: the arena belongs to the slab alone; nothing in it is tied to a thread.
+unsafe impl Send for Slab {}
+
+impl Slab {
+    /// # Errors
+    /// The address space cannot be had.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut arena_len = 0;
+        let mut meta = Vec::new();
+        let sizes = std::array::from_fn(|index| {
+            let (bytes, count) = SIZES[index];
+            let size = Size {
+                bytes,
+                start: arena_len,
+                first: meta.len() as u32,
+                count,
+                free: (0..count).rev().map(|i| meta.len() as u32 + i).collect(),
+                promised: 0,
+            };
+            arena_len += bytes * count as usize;
+            meta.resize(
+                meta.len() + count as usize,
+                Meta {
+                    size: index as u8,
+                    ..Meta::default()
+                },
+            );
+            size
+        });
+        let zeroes = arena_len;
+        arena_len += ZEROES;
+        // SAFETY: a new private mapping at an address of the kernel's choice touches no other
+        // memory.
+        let arena = unsafe {
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                arena_len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
+        }?;
+        Ok(Self {
+            arena: NonNull::new(arena.cast()).ok_or(io::ErrorKind::OutOfMemory)?,
+            arena_len,
+            zeroes,
+            sizes,
+            meta,
+            freed: false,
+        })
+    }
+
+    fn size_of(&mut self, bytes: usize) -> &mut Size {
+        self.sizes
+            .iter_mut()
+            .find(|size| size.bytes >= bytes)
+            .expect("no piece is larger than a region")
+    }
+
+    /// A buffer of at least `bytes` with one reference, if `user` may have one now.
+    pub(super) fn take(&mut self, bytes: usize, user: User) -> Option<Buf> {
+        let size = self.size_of(bytes);
+        if !size.has(user, 1) {
+            return None;
+        }
+        let number = size.free.pop()?;
+        let meta = &mut self.meta[number as usize];
+        assert_eq!(meta.references, 0, "buffer {number} was free");
+        meta.references = 1;
+        meta.crc_len = 0;
+        Some(Buf(number))
+    }
+
+    /// Sets `count` buffers of at least `bytes` aside for reads of clients; false if there is no
+    /// room for them now.
+    pub(super) fn promise(&mut self, bytes: usize, count: u32) -> bool {
+        let size = self.size_of(bytes);
+        let room = size.has(User::Client, count);
+        if room {
+            size.promised += count;
+        }
+        room
+    }
+
+    /// The data of a promised read has come (or never will).
+    pub(super) fn fulfil(&mut self, bytes: usize) {
+        let size = self.size_of(bytes);
+        assert!(size.promised > 0, "the buffer was promised");
+        size.promised -= 1;
+        self.freed = true;
+    }
+
+    /// One more user of `buf`.
+    pub(super) fn retain(&mut self, buf: Buf) {
+        let meta = &mut self.meta[buf.0 as usize];
+        assert!(meta.references > 0, "buffer {} is in use", buf.0);
+        meta.references += 1;
+    }
+
+    /// One user less.
+    pub(super) fn release(&mut self, buf: Buf) {
+        let meta = &mut self.meta[buf.0 as usize];
+        assert!(meta.references > 0, "buffer {} is in use", buf.0);
+        meta.references -= 1;
+        if meta.references == 0 {
+            self.sizes[usize::from(meta.size)].free.push(buf.0);
+            self.freed = true;
+        }
+    }
+
+    /// Whether a buffer has become free since the last call.
+    pub(super) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// Buffers in use.
+    pub(super) fn used(&self) -> usize {
+        self.sizes
+            .iter()
+            .map(|size| size.count as usize - size.free.len())
+            .sum()
+    }
+
+    /// Offset in the arena of `len` bytes at `at` of `buf`.
+    fn place(&self, buf: Buf, at: usize, len: usize) -> usize {
+        let meta = &self.meta[buf.0 as usize];
+        assert!(meta.references > 0, "buffer {} is in use", buf.0);
+        let size = &self.sizes[usize::from(meta.size)];
+        assert!(
+            at.checked_add(len).is_some_and(|end| end <= size.bytes),
+            "bytes {at}+{len} of a buffer of {}",
+            size.bytes
+        );
+        size.start + (buf.0 - size.first) as usize * size.bytes + at
+    }
+
+    /// Address of `len` bytes at `at` of `buf`, for the kernel: valid while `buf` has a reference.
+    pub(super) fn address(&self, buf: Buf, at: usize, len: usize) -> *mut u8 {
+        // SAFETY: `place` lies within the arena.
+        unsafe { self.arena.as_ptr().add(self.place(buf, at, len)) }
+    }
+
+    /// Address of a region's worth of zeroes, for the kernel to write from.
+    pub(super) fn zeroes(&self) -> *const u8 {
+        // SAFETY: `zeroes` lies within the arena.
+        unsafe { self.arena.as_ptr().add(self.zeroes) }
+    }
+
+    /// Bytes of a buffer.
+    pub(super) fn bytes(&self, buf: Buf, at: usize, len: usize) -> &[u8] {
+        // SAFETY: the range lies within the buffer, whose memory is mapped and initialised (zero or
+        // written). Its owner asks for the bytes only when no operation that writes them is in
+        // flight; everybody else who could write needs `&mut self`.
+        unsafe { std::slice::from_raw_parts(self.address(buf, at, len), len) }
+    }
+
+    /// Bytes of a buffer, to be written.
+    pub(super) fn bytes_mut(&mut self, buf: Buf, at: usize, len: usize) -> &mut [u8] {
+        self.meta[buf.0 as usize].crc_len = 0;
+        // SAFETY: as for `bytes`; `&mut self` makes this the only slice.
+        unsafe { std::slice::from_raw_parts_mut(self.address(buf, at, len), len) }
+    }
+
+    /// Copies bytes between two buffers, or within one.
+    pub(super) fn copy(&mut self, from: Buf, from_at: usize, to: Buf, to_at: usize, len: usize) {
+        self.meta[to.0 as usize].crc_len = 0;
+        let source = self.address(from, from_at, len);
+        let target = self.address(to, to_at, len);
+        // SAFETY: both ranges lie within buffers in use; `copy` allows that they overlap.
+        unsafe { std::ptr::copy(source, target, len) };
+    }
+
+    /// CRC-32 of bytes of a buffer; computed once for as long as they stay the same.
+    pub(super) fn crc(&mut self, buf: Buf, at: usize, len: usize) -> u32 {
+        let meta = self.meta[buf.0 as usize];
+        if meta.crc_len as usize == len && meta.crc_at as usize == at && len > 0 {
+            return meta.crc;
+        }
+        let crc = crc32fast::hash(self.bytes(buf, at, len));
+        let meta = &mut self.meta[buf.0 as usize];
+        (meta.crc, meta.crc_at, meta.crc_len) = (crc, at as u32, len as u32);
+        crc
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `new` and no slice of it outlives `self`. The reactor
+        // keeps the slab until the kernel has ended every operation on it.
+        // An error could only mean that it is not mapped.
+        let _ = unsafe { munmap(self.arena.as_ptr().cast(), self.arena_len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_free_when_its_last_user_has_gone() {
+        let mut slab = Slab::new().unwrap();
+        let buf = slab.take(4096, User::Client).unwrap();
+        slab.retain(buf);
+        slab.release(buf);
+        assert!(!slab.take_freed());
+        assert_eq!(slab.used(), 1);
+        slab.release(buf);
+        assert!(slab.take_freed());
+        assert_eq!(slab.used(), 0);
+    }
+
+    #[test]
+    fn clients_leave_room_for_links_and_links_for_the_disk() {
+        let mut slab = Slab::new().unwrap();
+        let mut taken = [0, 0, 0];
+        for (user, taken) in [User::Client, User::Link, User::Disk]
+            .into_iter()
+            .zip(&mut taken)
+        {
+            while slab.take(1 << 20, user).is_some() {
+                *taken += 1;
+            }
+        }
+        assert_eq!(taken, [72, 12, 12]);
+    }
+
+    #[test]
+    fn promises_count_for_clients_only() {
+        let mut slab = Slab::new().unwrap();
+        assert!(slab.promise(1 << 20, 72));
+        assert!(!slab.promise(1 << 20, 1));
+        assert_eq!(slab.take(1 << 20, User::Client), None);
+        assert!(slab.take(1 << 20, User::Disk).is_some());
+        slab.fulfil(1 << 20);
+        assert!(
+            !slab.promise(1 << 20, 1),
+            "the disk took the one that was left"
+        );
+    }
+
+    #[test]
+    fn a_crc_is_forgotten_when_the_bytes_change() {
+        let mut slab = Slab::new().unwrap();
+        let buf = slab.take(8192, User::Client).unwrap();
+        slab.bytes_mut(buf, 0, 8192).fill(7);
+        let before = slab.crc(buf, 0, 8192);
+        assert_eq!(before, crc32fast::hash(&[7; 8192]));
+        assert_eq!(slab.crc(buf, 0, 4096), crc32fast::hash(&[7; 4096]));
+        slab.copy(buf, 0, buf, 1, 100);
+        slab.bytes_mut(buf, 9, 1)[0] = 8;
+        assert_ne!(slab.crc(buf, 0, 8192), before);
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes 8190+3")]
+    fn bytes_outside_of_a_buffer_are_refused() {
+        let mut slab = Slab::new().unwrap();
+        let buf = slab.take(8192, User::Client).unwrap();
+        slab.bytes(buf, 8190, 3);
+    }
+}
