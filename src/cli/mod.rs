@@ -8,6 +8,7 @@ mod docs;
 mod events;
 mod meta;
 mod node;
+mod progress;
 mod sandbox;
 mod status;
 mod style;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args as ClapArgs, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use super::progress::Progress;
 use super::{FAILED, config, fail};
 use crate::daemon::parent::{self, Parent};
 use crate::daemon::{DaemonOptions, exit, init, supervisor};
@@ -90,7 +91,12 @@ fn initialise(file: &std::path::Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    match init::init(&config) {
+    let progress = Progress::new();
+    let made = init::init(&config, &mut |path, done, all| {
+        progress.making(&path.display().to_string(), done, all);
+    });
+    progress.clear();
+    match made {
         Ok(made) => {
             for path in made {
                 println!("created {}", path.display());

@@ -1,15 +1,92 @@
 //! The files of a node, made for a new cluster.
+//!
+//! The log is made last: where it is, everything is. So an attempt that was cut off may simply be
+//! repeated, and finds the stores that it made before.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use config::Config;
+use config::{Config, Store, Volume};
 
-/// Creates the log and the stores that the configuration gives this node. What is there already is
-/// refused, and nothing is made then.
+use crate::meta::store::{self, Identity};
+use crate::types::{NodeId, StoreId, VolumeId};
+
+// What the configuration accepts, everything else can hold.
+const _: () = assert!(
+    config::NODES_MAX == crate::types::NODES_MAX
+        && config::REPLICAS_MAX == crate::types::REPLICAS_MAX
+        && config::VOLUME_SIZE_MAX <= crate::meta::SIZE_MAX
+);
+
+/// Told, while a store is made: its path, how many of its bytes are ready, and of how many.
+pub type Progress<'a> = dyn FnMut(&Path, u64, u64) + 'a;
+
+/// Creates the directory, the stores and the log that the configuration gives this node, and
+/// returns what was made. What holds something already is refused and left alone.
 ///
 /// # Errors
-/// In one sentence.
-pub fn init(config: &Config) -> Result<Vec<PathBuf>, String> {
-    let _ = config;
-    Err("node init is not in this build".into())
+/// In one sentence: what, where, and what to do.
+pub fn init(config: &Config, progress: &mut Progress<'_>) -> Result<Vec<PathBuf>, String> {
+    let log = config.log();
+    if log.symlink_metadata().is_ok() {
+        return Err(format!(
+            "{} is there already: this node was made before. Start it with `steadfast node run`; \
+             nothing was changed",
+            log.display()
+        ));
+    }
+    std::fs::create_dir_all(&config.node.dir)
+        .map_err(|error| format!("{}: {error}", config.node.dir.display()))?;
+    let mut made = Vec::new();
+    for (volume, store) in config.my_stores() {
+        if make_store(config, volume, store, progress)? {
+            made.push(store.path.clone());
+        }
+    }
+    make_log(config, &log)?;
+    made.push(log);
+    Ok(made)
 }
+
+/// Whose store it is.
+#[must_use]
+pub fn identity(config: &Config, volume: &Volume, store: &Store) -> Identity {
+    // The configuration has at most `NODES_MAX` nodes, which fits.
+    let node = u8::try_from(store.node).unwrap_or(u8::MAX);
+    Identity {
+        cluster: config.cluster.id,
+        volume: VolumeId(volume.id),
+        store: StoreId(store.id),
+        node: NodeId(node),
+        size: volume.size,
+    }
+}
+
+/// Whether it was made now; otherwise an attempt that was cut off has made it.
+fn make_store(
+    config: &Config,
+    volume: &Volume,
+    store: &Store,
+    progress: &mut Progress<'_>,
+) -> Result<bool, String> {
+    let identity = identity(config, volume, store);
+    let mut told = |done, all| progress(&store.path, done, all);
+    match store::create(&store.path, &identity, &mut told) {
+        Ok(()) => Ok(true),
+        Err(error) => match store::open(&store.path, &identity, Duration::ZERO) {
+            Ok(opened) if opened.recovered.term.0 == 0 => Ok(false),
+            _ => Err(error.to_string()),
+        },
+    }
+}
+
+fn make_log(config: &Config, path: &Path) -> Result<(), String> {
+    Err(format!(
+        "{}: no log of {} in this build",
+        path.display(),
+        config.node.name
+    ))
+}
+
+#[cfg(test)]
+mod tests;

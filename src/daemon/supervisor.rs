@@ -4,6 +4,7 @@
 //! May not know: what the daemon does. It reads the incarnations that the child writes on its
 //! standard output and how the child ends, nothing else.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -59,21 +60,31 @@ pub fn run(file: &Path, config: &Config, options: Options) -> io::Result<u8> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut supervisor = Supervisor {
-            file: std::path::absolute(file)?,
+        let daemon = Daemon {
             program: std::env::current_exe()?,
-            herald: Herald::new(config)?,
-            options,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            arguments: vec![
+                "node".into(),
+                "daemon".into(),
+                "--parent".into(),
+                std::process::id().to_string().into(),
+                "--config".into(),
+                std::path::absolute(file)?.into(),
+            ],
+            restart_delay: RESTART_DELAY,
         };
-        supervisor.run().await
+        Supervisor::new(config, daemon, options)?.run().await
     })
 }
 
-struct Supervisor {
-    file: PathBuf,
+/// What is started.
+struct Daemon {
     program: PathBuf,
+    arguments: Vec<OsString>,
+    restart_delay: Duration,
+}
+
+struct Supervisor {
+    daemon: Daemon,
     herald: Herald,
     options: Options,
     terminate: SignalStream,
@@ -91,6 +102,16 @@ struct End {
 }
 
 impl Supervisor {
+    fn new(config: &Config, daemon: Daemon, options: Options) -> io::Result<Self> {
+        Ok(Self {
+            daemon,
+            herald: Herald::new(config)?,
+            options,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
     async fn run(&mut self) -> io::Result<u8> {
         let mut busy = 0;
         loop {
@@ -111,12 +132,12 @@ impl Supervisor {
                 _ => {}
             }
             tracing::warn!(
-                "the daemon ended ({}); it is started again in {} s",
+                "the daemon ended ({}); it is started again in {:?}",
                 end.status,
-                RESTART_DELAY.as_secs()
+                self.daemon.restart_delay
             );
             tokio::select! {
-                () = sleep(RESTART_DELAY) => {}
+                () = sleep(self.daemon.restart_delay) => {}
                 _ = self.terminate.recv() => return Ok(exit::STOPPED),
                 _ = self.interrupt.recv() => return Ok(exit::STOPPED),
             }
@@ -125,11 +146,8 @@ impl Supervisor {
 
     /// One run of the daemon, from its start to its death notice.
     async fn once(&mut self) -> io::Result<End> {
-        let mut child = Command::new(&self.program)
-            .args(["node", "daemon", "--parent"])
-            .arg(std::process::id().to_string())
-            .arg("--config")
-            .arg(&self.file)
+        let mut child = Command::new(&self.daemon.program)
+            .args(&self.daemon.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // A group of its own: Ctrl-C in a terminal is for the parent, who then asks the child.
@@ -319,41 +337,4 @@ fn send(socket: &UdpSocket, datagram: &[u8], peers: &[SocketAddr]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::member::io::PulseDatagram;
-
-    #[test]
-    fn the_newest_incarnation_counts_even_when_it_comes_in_pieces() {
-        let mut incarnations = Incarnations::new(None);
-        let mut bytes = Vec::new();
-        for number in [5u64, 9, 7] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        incarnations.pending.extend_from_slice(&bytes[..11]);
-        incarnations.take();
-        assert_eq!(incarnations.newest, Some(Incarnation(5)));
-        assert_eq!(incarnations.pending.len(), 3);
-        incarnations.pending.extend_from_slice(&bytes[11..]);
-        incarnations.take();
-        assert_eq!(incarnations.newest, Some(Incarnation(9)));
-        assert!(incarnations.pending.is_empty());
-    }
-
-    #[test]
-    fn a_death_notice_opens_with_the_clusters_key_and_goes_to_all_others() {
-        let config = Config::parse(Path::new("/e.toml"), config::EXAMPLE).unwrap();
-        let herald = Herald::new(&config).unwrap();
-        assert_eq!(herald.peers.len(), 2);
-        assert!(herald.peers.iter().all(|peer| peer.port() == 7411));
-        let datagram = herald.notice(Incarnation(77));
-        let payload = herald.seal.open(Kind::Pulse, &datagram).unwrap();
-        assert_eq!(
-            crate::wire::pulse::decode(payload),
-            Ok(PulseDatagram::DeathNotice(DeathNotice {
-                node: NodeId(0),
-                incarnation: Incarnation(77),
-            }))
-        );
-    }
-}
+mod tests;

@@ -14,8 +14,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{self, CONFIG_FILE};
-use super::progress::Progress;
 use super::subnet;
+use crate::cli::progress::Progress;
 
 const LAYOUT_FILE: &str = "layout.json";
 const LOCK_FILE: &str = "lock";
@@ -166,9 +166,10 @@ impl Ground {
             .iter()
             .map(|(name, _)| self.load_node(name))
             .collect::<Result<_, _>>()?;
-        for (i, config) in self.nodes.iter().enumerate() {
-            progress.making(&config.node.name, i, self.nodes.len());
-            crate::daemon::init::init(config)?;
+        for config in &self.nodes {
+            crate::daemon::init::init(config, &mut |_, done, all| {
+                progress.making(&format!("the files of {}", config.node.name), done, all);
+            })?;
         }
         self.write_layout(State::Complete, Some(layout))
     }

@@ -5,7 +5,6 @@ mod crew;
 pub(in crate::cli) mod describe;
 mod ground;
 mod plan;
-mod progress;
 mod subnet;
 mod watch;
 
@@ -18,8 +17,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::crew::{Crew, Report};
 use self::ground::{Ground, Layout};
-use self::progress::Progress;
 use self::watch::Look;
+pub(in crate::cli) use self::watch::kind;
+use super::progress::Progress;
 use super::style::Paint;
 use super::{FAILED, fail, target};
 

@@ -90,7 +90,7 @@ pub(super) fn sentence(status: &Status) -> String {
 }
 
 /// A sentence without its numbers: two of one kind differ in progress only.
-pub(super) fn kind(sentence: &str) -> String {
+pub(in crate::cli) fn kind(sentence: &str) -> String {
     let (head, numbers) = sentence
         .split_once(" is behind, ")
         .or_else(|| sentence.split_once(" is new, "))

@@ -1,4 +1,4 @@
-//! What the sandbox shows while one has to wait: a bar on a terminal, else a line where something
+//! What is shown while one has to wait: a bar on a terminal, else a line where something
 //! has changed.
 
 use std::cell::RefCell;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::watch::kind;
+use super::sandbox::kind;
 
 /// Shown on the standard error, so that the standard output keeps what lasts.
 pub(super) struct Progress {
@@ -28,10 +28,10 @@ impl Progress {
         }
     }
 
-    /// The files of a node are made, the `index`-th of `count`.
-    pub(super) fn making(&self, node: &str, index: usize, count: usize) {
-        let what = format!("preallocating the files of {node}");
-        self.show(&what, Some(index as f64 / count as f64));
+    /// `done` bytes of `all` have been reserved for something.
+    pub(super) fn making(&self, what: &str, done: u64, all: u64) {
+        let part = done as f64 / all.max(1) as f64;
+        self.show(&format!("preallocating {what}"), Some(part));
     }
 
     /// Something else has to happen first.
