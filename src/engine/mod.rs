@@ -4,6 +4,7 @@
 
 pub mod bits;
 pub mod config;
+pub mod gateway;
 pub mod interval;
 pub mod io;
 pub mod unstable;
