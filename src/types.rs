@@ -13,6 +13,8 @@ pub const BLOCK: u64 = 4096;
 /// Bytes of a region: the unit of the write-intent log, and the largest piece of one request.
 /// A piece never crosses a region boundary.
 pub const REGION: u64 = 1 << 20;
+/// Bytes of the largest volume: 16 TiB.
+pub const VOLUME_MAX: u64 = 16 << 40;
 /// Blocks of a region.
 pub const REGION_BLOCKS: u64 = REGION / BLOCK;
 

@@ -1,8 +1,8 @@
 //! Where the parts of a store are. A function of two sizes, so that it can be checked.
 
 use super::recovered::Layout;
-use super::{PAGE, SIZE_MAX, bitmap, ring};
-use crate::types::{BLOCK, REGION, REPLICAS_MAX};
+use super::{PAGE, bitmap, ring};
+use crate::types::{BLOCK, REGION, REPLICAS_MAX, VOLUME_MAX};
 
 /// The fixed places of the two superblocks: far apart, so that whatever scribbles over the head of
 /// a device (a partition table, a file system's own superblock) does not reach both.
@@ -18,11 +18,11 @@ const DATA_ALIGN: u64 = 1 << 20;
 /// The layout of a store for a volume of up to `size_max` bytes.
 ///
 /// # Panics
-/// If `size_max` is not a multiple of the block, is 0, or is above [`SIZE_MAX`].
+/// If `size_max` is not a multiple of the block, is 0, or is above [`VOLUME_MAX`].
 #[must_use]
 pub fn layout(size_max: u64) -> Layout {
     assert!(
-        size_max > 0 && size_max <= SIZE_MAX && size_max.is_multiple_of(BLOCK),
+        size_max > 0 && size_max <= VOLUME_MAX && size_max.is_multiple_of(BLOCK),
         "a layout for {size_max} bytes"
     );
     let written_pages = bitmap::written_pages(size_max);
@@ -45,15 +45,15 @@ pub fn layout(size_max: u64) -> Layout {
 }
 
 /// The size that a new store of a volume of `size` bytes has room to grow to: the power of two
-/// from 8 to 16 times as large, at most [`SIZE_MAX`]. The bitmaps for that take less than 0.4 % of
+/// from 8 to 16 times as large, at most [`VOLUME_MAX`]. The bitmaps for that take less than 0.4 % of
 /// `size`.
 #[must_use]
 pub fn size_max(size: u64) -> u64 {
     size.max(REGION)
         .saturating_mul(8)
         .checked_next_power_of_two()
-        .unwrap_or(SIZE_MAX)
-        .min(SIZE_MAX)
+        .unwrap_or(VOLUME_MAX)
+        .min(VOLUME_MAX)
 }
 
 /// Number of regions of a volume of `size` bytes.
@@ -111,7 +111,7 @@ mod tests {
     fn parts_follow_each_other_and_data_is_aligned() {
         for size in [BLOCK, REGION, 127 * REGION, 8 << 30, 16 << 40] {
             let max = size_max(size);
-            assert!(max >= size && max <= SIZE_MAX);
+            assert!(max >= size && max <= VOLUME_MAX);
             let layout = layout(max);
             assert!(layout.superblocks[1] + PAGE as u64 <= layout.ring);
             assert_eq!(

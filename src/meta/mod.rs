@@ -42,7 +42,4 @@ pub type PageBytes = [u8; PAGE];
 /// Version of the format that this program writes, and the newest one that it reads.
 pub const VERSION: u32 = 1;
 
-/// Largest volume: 16 TiB.
-pub const SIZE_MAX: u64 = 16 << 40;
-
 const _: () = assert!(PAGE as u64 == crate::types::BLOCK);

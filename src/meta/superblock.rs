@@ -6,8 +6,8 @@
 use super::bytes::{is_zero, put_u32, put_u64, put_u128, u32_at, u64_at, u128_at};
 use super::layout::{self, DIRTY_SLOTS};
 use super::recovered::Layout;
-use super::{PAGE, PageBytes, SIZE_MAX, VERSION};
-use crate::types::{BLOCK, Index, NODES_MAX, NodeId, REGION, StoreId, Term, VolumeId};
+use super::{PAGE, PageBytes, VERSION};
+use crate::types::{BLOCK, Index, NODES_MAX, NodeId, REGION, StoreId, Term, VOLUME_MAX, VolumeId};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SFstore\x01");
 const VERSION_AT: usize = 8;
@@ -201,7 +201,7 @@ fn put_layout(page: &mut PageBytes, layout: &Layout) {
 
 fn layout_at(page: &PageBytes) -> Option<Layout> {
     let size_max = u64_at(page, LAYOUT_AT + 6 * 8);
-    if size_max == 0 || size_max > SIZE_MAX || !size_max.is_multiple_of(BLOCK) {
+    if size_max == 0 || size_max > VOLUME_MAX || !size_max.is_multiple_of(BLOCK) {
         return None;
     }
     let layout = layout::layout(size_max);

@@ -13,8 +13,8 @@ use super::aligned::{Aligned, write_all};
 use super::error::{Error, Problem};
 use super::open::{Medium, is_blank, is_unfinished, lock, medium, read_with, size};
 use crate::meta::superblock::{Superblock, UNFINISHED};
-use crate::meta::{PAGE, SIZE_MAX, bytes, format, layout, signature};
-use crate::types::{BLOCK, Term};
+use crate::meta::{PAGE, bytes, format, layout, signature};
+use crate::types::{BLOCK, Term, VOLUME_MAX};
 
 /// Bytes of a device that are zeroed between two reports of progress.
 const ZERO_STEP: u64 = 64 << 20;
@@ -31,7 +31,7 @@ pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;
 /// A file is made under another name beside `path` and renamed at the end, and all its space is
 /// reserved.
 pub fn create(path: &Path, identity: &Identity, progress: &mut Progress<'_>) -> Result<(), Error> {
-    if identity.size == 0 || identity.size > SIZE_MAX || !identity.size.is_multiple_of(BLOCK) {
+    if identity.size == 0 || identity.size > VOLUME_MAX || !identity.size.is_multiple_of(BLOCK) {
         return Err(Error::new(path, Problem::Size(identity.size)));
     }
     let superblock = Superblock {

@@ -27,6 +27,6 @@ pub struct Identity {
     pub store: StoreId,
     /// The node.
     pub node: NodeId,
-    /// Bytes of the volume; a multiple of the block, at most [`super::SIZE_MAX`].
+    /// Bytes of the volume; a multiple of the block, at most [`crate::types::VOLUME_MAX`].
     pub size: u64,
 }

@@ -1,0 +1,30 @@
+//! Numbers of the kinds of frames. Never reused for another kind.
+
+pub const ATTACH: u8 = 1;
+pub const CHANGE: u8 = 2;
+pub const COPY: u8 = 3;
+pub const FLUSH: u8 = 4;
+pub const WATERMARK: u8 = 5;
+pub const WINDOW: u8 = 6;
+pub const WINDOWS_END: u8 = 7;
+pub const MARK_ABSENT: u8 = 8;
+pub const MARK_PRESENT: u8 = 9;
+pub const DIRTY_RUN: u8 = 10;
+pub const DIRTY_RUNS_END: u8 = 11;
+pub const RECONCILED: u8 = 12;
+pub const REPORT_BEGIN: u8 = 32;
+pub const REPORT_CHANGE: u8 = 33;
+pub const REPORT_ACTIVE: u8 = 34;
+pub const REPORT_WRITTEN: u8 = 35;
+pub const REPORT_WINDOW: u8 = 36;
+pub const REPORT_END: u8 = 37;
+pub const CHANGED: u8 = 38;
+pub const COPIED: u8 = 39;
+pub const FLUSHED: u8 = 40;
+pub const CONFIGURED: u8 = 41;
+pub const REFUSED: u8 = 42;
+pub const ENTER: u8 = 64;
+pub const REQUEST: u8 = 65;
+pub const WELCOME: u8 = 96;
+pub const NOT_NOW: u8 = 97;
+pub const DONE: u8 = 98;
