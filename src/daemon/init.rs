@@ -15,7 +15,7 @@ use crate::types::{NodeId, StoreId, VolumeId};
 const _: () = assert!(
     config::NODES_MAX == crate::types::NODES_MAX
         && config::REPLICAS_MAX == crate::types::REPLICAS_MAX
-        && config::VOLUME_SIZE_MAX <= crate::meta::SIZE_MAX
+        && config::VOLUME_SIZE_MAX <= crate::types::VOLUME_MAX
 );
 
 /// Told, while a store is made: its path, how many of its bytes are ready, and of how many.
