@@ -9,7 +9,7 @@ fn steadfast(args: &[&str]) -> Output {
         .env_remove("STEADFAST_API")
         .current_dir(std::env::temp_dir())
         .output()
-        .unwrap()
+        .expect("steadfast starts")
 }
 
 /// Ends with this code, having said these words on the standard error.
@@ -24,7 +24,7 @@ fn ends(args: &[&str], code: i32, words: &[&str]) {
 }
 
 fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
+    path.to_str().expect("a path of plain text")
 }
 
 #[test]
@@ -104,6 +104,12 @@ fn nobody_to_speak_to() {
         1,
         &["/no/such/dir"],
     );
+    let by_environment = Command::new(env!("CARGO_BIN_EXE_steadfast"))
+        .arg("status")
+        .env("STEADFAST_API", "/no/such/default")
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&by_environment.stderr).contains("/no/such/default"));
     let temp = tempfile::tempdir().unwrap();
     std::fs::write(temp.path().join("sandbox.json"), "[]").unwrap();
     ends(

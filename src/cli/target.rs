@@ -14,8 +14,8 @@ pub(super) const SANDBOX: &str = "sandbox";
 /// How the node is named.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct TargetArgs {
-    /// Control socket of the node
-    #[arg(long, value_name = "SOCKET", env = "STEADFAST_API", conflicts_with_all = ["config", "dir"])]
+    /// Control socket of the node [default: $STEADFAST_API]
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["config", "dir"])]
     api: Option<PathBuf>,
     /// Configuration file of the node
     #[arg(long, value_name = "FILE", conflicts_with = "dir")]
@@ -59,8 +59,15 @@ impl TargetArgs {
             let config = ::config::Config::load(file).map_err(|error| error.to_string())?;
             return Ok(one(&config.api()));
         }
-        if let (Some(socket), None) = (&self.api, &self.dir) {
-            return Ok(one(socket));
+        // What is said on the command line goes before the environment.
+        let socket = self.api.clone().or_else(|| {
+            let unsaid = self.dir.is_none() && self.node.is_none();
+            std::env::var_os("STEADFAST_API")
+                .filter(|socket| unsaid && !socket.is_empty())
+                .map(PathBuf::from)
+        });
+        if let Some(socket) = socket {
+            return Ok(one(&socket));
         }
         let dir = self.dir.as_deref().unwrap_or(Path::new(SANDBOX));
         let description = Description::load(dir).map_err(|error| {
