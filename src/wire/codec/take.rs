@@ -55,13 +55,15 @@ pub fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Frame, Broken> {
             entry: Index(from.u64()),
             replica: node(from)?,
         },
-        kind::DIRTY_RUN => Frame::DirtyRun {
-            since: Index(from.u64()),
-            first: from.u64(),
-            blocks: from.u64(),
-            absent: node(from)?,
-        }
-        .within(VOLUME_MAX / BLOCK)?,
+        kind::DIRTY_RUN => within(
+            Frame::DirtyRun {
+                since: Index(from.u64()),
+                first: from.u64(),
+                blocks: from.u64(),
+                absent: node(from)?,
+            },
+            VOLUME_MAX / BLOCK,
+        )?,
         kind::DIRTY_RUNS_END => Frame::DirtyRunsEnd {
             entry: Index(from.u64()),
         },
@@ -77,16 +79,20 @@ pub fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Frame, Broken> {
             seq: seq(from)?,
             extent: blocks(from)?,
         },
-        kind::REPORT_ACTIVE => Frame::ReportActive {
-            first: from.u32(),
-            regions: from.u32(),
-        }
-        .within(VOLUME_MAX / REGION)?,
-        kind::REPORT_WRITTEN => Frame::ReportWritten {
-            first: from.u32(),
-            regions: from.u32(),
-        }
-        .within(VOLUME_MAX / REGION)?,
+        kind::REPORT_ACTIVE => within(
+            Frame::ReportActive {
+                first: from.u32(),
+                regions: from.u32(),
+            },
+            VOLUME_MAX / REGION,
+        )?,
+        kind::REPORT_WRITTEN => within(
+            Frame::ReportWritten {
+                first: from.u32(),
+                regions: from.u32(),
+            },
+            VOLUME_MAX / REGION,
+        )?,
         kind::REPORT_WINDOW => Frame::ReportWindow(window(from)),
         kind::REPORT_END => Frame::ReportEnd { resync: from.u32() },
         kind::CHANGED => Frame::Changed {
@@ -126,20 +132,18 @@ pub fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Frame, Broken> {
     })
 }
 
-impl Frame {
-    /// A run of blocks or regions must end before `end`.
-    fn within(self, end: u64) -> Result<Self, Broken> {
-        let last = match self {
-            Self::DirtyRun { first, blocks, .. } => first.checked_add(blocks),
-            Self::ReportActive { first, regions } | Self::ReportWritten { first, regions } => {
-                Some(u64::from(first) + u64::from(regions))
-            }
-            _ => Some(0),
-        };
-        match last {
-            Some(last) if last <= end => Ok(self),
-            _ => Err(Broken::Range),
+/// A run of blocks or regions ends before `end`.
+fn within(frame: Frame, end: u64) -> Result<Frame, Broken> {
+    let last = match frame {
+        Frame::DirtyRun { first, blocks, .. } => first.checked_add(blocks),
+        Frame::ReportActive { first, regions } | Frame::ReportWritten { first, regions } => {
+            Some(u64::from(first) + u64::from(regions))
         }
+        _ => None,
+    };
+    match last {
+        Some(last) if last <= end => Ok(frame),
+        _ => Err(Broken::Range),
     }
 }
 

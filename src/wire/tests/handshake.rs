@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::hex;
 use crate::types::{Incarnation, NodeId, VolumeId};
 use crate::wire::handshake::{
@@ -190,4 +192,18 @@ fn golden_messages() {
         hex(&proof),
         "5346687301040000204f3e13024028e266b6527f9468ec876030fc94fbd5d61f4bd80578bc319559"
     );
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused(random in prop::collection::vec(any::<u8>(), ACK), kind in 0_u8..6) {
+        let mut ack: [u8; ACK] = *random.first_chunk().unwrap();
+        ack[..6].copy_from_slice(b"SFhs\x01\x00");
+        ack[5] = kind;
+        let (opener, hello) = hello();
+        let (acceptor, _) = accept(&hello).unwrap();
+        prop_assert!(opener.answered(&ack).is_err());
+        prop_assert!(accept(ack.first_chunk().unwrap()).is_err());
+        prop_assert!(acceptor.proved(ack.first_chunk().unwrap()).is_err());
+    }
 }
