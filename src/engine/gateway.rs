@@ -21,6 +21,7 @@
 //! in the order of their numbers.
 
 mod pieces;
+mod route;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -29,19 +30,16 @@ use std::time::Duration;
 
 pub use pieces::PIECES;
 use pieces::Pieces;
+use route::Route;
 use session::{Promises, Session};
 
-use super::io::{Buf, ClientId, Effect, Effects, LinkId, Note, Tag};
-use crate::record::{SessionRecord, VolumeChange, VolumeRecord};
-use crate::types::{BLOCK, Extent, Incarnation, Index, NodeId, SessionId, Term, Time};
-use crate::wire::frame::{Ask, Frame, Origin, Refusal};
+use super::io::{Buf, ClientId, Effect, Effects, LinkId, Tag};
+use crate::record::VolumeRecord;
+use crate::types::{Extent, Incarnation, Index, NodeId, SessionId, Term, Time};
+use crate::wire::frame::{Ask, Frame, Origin};
 
 /// `errno` for pieces whose session is over: for nobody, their client is being disconnected.
 pub const ESHUTDOWN: u16 = 108;
-
-/// A peer that was silent for so long and is heard again gets a new link: TCP would wait long, by
-/// then, before it sends the old one's data again.
-const SILENCE_MAX: Duration = Duration::from_millis(500);
 
 /// What a gateway is made from.
 #[derive(Clone, Copy, Debug)]
@@ -69,33 +67,6 @@ pub struct Submission {
     pub origin: Origin,
     /// Data of a write, else none; borrowed.
     pub buf: Buf,
-}
-
-/// The way to the primary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    None,
-    /// This node's primary serves.
-    Local,
-    /// The last attempt failed.
-    Wait {
-        peer: NodeId,
-        until: Time,
-    },
-    Connecting {
-        peer: NodeId,
-    },
-    /// `Enter` was sent.
-    Entering {
-        peer: NodeId,
-        link: LinkId,
-    },
-    /// `Welcome` has come.
-    Open {
-        peer: NodeId,
-        link: LinkId,
-        term: Term,
-    },
 }
 
 /// What the gateway keeps of the volume's record.
@@ -159,15 +130,7 @@ impl Gateway {
             Some(session) if !session.open && self.record.is_some() => session.propose_at,
             _ => Time::MAX,
         };
-        let retry = match self.route {
-            Route::Wait { until, .. } => until,
-            Route::None
-            | Route::Local
-            | Route::Connecting { .. }
-            | Route::Entering { .. }
-            | Route::Open { .. } => Time::MAX,
-        };
-        propose.min(retry)
+        propose.min(self.route.deadline())
     }
 
     /// Whether no request is unanswered.
@@ -186,18 +149,6 @@ impl Gateway {
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
         self.session.filter(|s| s.open).map(|s| s.id)
-    }
-
-    /// Whether a link to the peer that this node opened should be given to `link_up`.
-    #[must_use]
-    pub fn wants(&self, peer: NodeId) -> bool {
-        self.route == Route::Connecting { peer }
-    }
-
-    /// Whether the link is the gateway's.
-    #[must_use]
-    pub fn owns(&self, link: LinkId) -> bool {
-        self.link() == Some(link)
     }
 
     /// What this node's primary is to do; emptied by the facade.
@@ -310,27 +261,6 @@ impl Gateway {
         self.update(now, out);
     }
 
-    /// Whether this node and a peer hear each other.
-    pub fn hearing(&mut self, now: Time, node: NodeId, heard: bool, out: &mut Effects) {
-        if self.peer() != Some(node) {
-            return;
-        }
-        if !heard {
-            self.silent.get_or_insert(now);
-            return;
-        }
-        let silence = self
-            .silent
-            .take()
-            .map_or(Duration::ZERO, |at| now.since(at));
-        if let Route::Wait { peer, .. } = self.route {
-            self.route = Route::Wait { peer, until: now };
-        } else if silence >= SILENCE_MAX && self.link().is_some() {
-            self.leave(out);
-        }
-        self.update(now, out);
-    }
-
     // What the primary says.
 
     /// This node's primary answers a submission: `buf` has the data of a successful read, at the
@@ -346,110 +276,9 @@ impl Gateway {
         self.pump(out);
     }
 
-    /// This node's primary says, before it serves, that the session's window was lost on every
-    /// replica.
-    pub fn session_lost(&mut self, now: Time, out: &mut Effects) {
-        self.window_lost(out);
-        self.update(now, out);
-    }
-
-    /// A link that the gateway wants is up.
-    pub fn link_up(&mut self, link: LinkId, peer: NodeId, out: &mut Effects) {
-        assert!(self.wants(peer), "nobody asked for this link");
-        let Some(session) = self.session() else {
-            panic!("connecting without a session");
-        };
-        self.route = Route::Entering { peer, link };
-        out.push(Effect::Send {
-            link,
-            frame: Frame::Enter { session },
-            buf: Buf::NONE,
-        });
-    }
-
-    /// A link has ended (it need not be the gateway's), or an attempt to connect has failed.
-    pub fn link_down(&mut self, now: Time, link: Option<LinkId>, peer: NodeId, out: &mut Effects) {
-        let ours = match link {
-            Some(link) => self.owns(link),
-            None => self.wants(peer),
-        };
-        if ours {
-            self.pieces.take_back();
-            self.wait(now, peer);
-            self.update(now, out);
-        }
-    }
-
-    /// A frame has come by the gateway's link.
-    pub fn frame(&mut self, now: Time, link: LinkId, frame: Frame, buf: Buf, out: &mut Effects) {
-        assert!(self.owns(link), "another's link");
-        match (self.route, frame) {
-            (Route::Entering { peer, .. }, Frame::Welcome { term })
-                if self.record.is_some_and(|record| term >= record.term) =>
-            {
-                release(buf, out);
-                self.route = Route::Open { peer, link, term };
-                self.pump(out);
-            }
-            (
-                Route::Open { .. },
-                Frame::Done {
-                    tag,
-                    errno,
-                    len,
-                    skip,
-                },
-            ) if self.is_answer(tag, errno, len, skip, buf) => {
-                self.finish(tag, errno, buf, out);
-                self.pump(out);
-            }
-            (
-                Route::Entering { peer, .. } | Route::Open { peer, .. },
-                Frame::NotNow { why, .. },
-            ) => {
-                release(buf, out);
-                self.leave(out);
-                self.wait(now, peer);
-                if why == Refusal::NoSession {
-                    self.window_lost(out);
-                }
-                self.update(now, out);
-            }
-            (Route::Entering { peer, .. } | Route::Open { peer, .. }, _) => {
-                // A primary of an older term, or a peer that breaks the protocol.
-                release(buf, out);
-                self.leave(out);
-                self.wait(now, peer);
-                self.update(now, out);
-            }
-            (Route::None | Route::Local | Route::Wait { .. } | Route::Connecting { .. }, _) => {
-                unreachable!("such a route has no link")
-            }
-        }
-    }
-
     /// The time of `deadline` has come.
     pub fn tick(&mut self, now: Time, out: &mut Effects) {
         self.update(now, out);
-    }
-
-    // Inside.
-
-    fn link(&self) -> Option<LinkId> {
-        match self.route {
-            Route::Entering { link, .. } | Route::Open { link, .. } => Some(link),
-            Route::None | Route::Local | Route::Wait { .. } | Route::Connecting { .. } => None,
-        }
-    }
-
-    fn peer(&self) -> Option<NodeId> {
-        match self.route {
-            Route::Wait { peer, .. }
-            | Route::Connecting { peer }
-            | Route::Entering { peer, .. }
-            | Route::Open { peer, .. } => Some(peer),
-            Route::None | Route::Local => None,
-        }
     }
 
     /// Brings session, way and pieces as far as they can come now.
@@ -457,95 +286,6 @@ impl Gateway {
         self.open_session(now, out);
         self.steer(now, out);
         self.pump(out);
-    }
-
-    /// Has a session as soon as somebody needs one.
-    fn open_session(&mut self, now: Time, out: &mut Effects) {
-        let needed = !self.clients.is_empty() || self.pieces.live() > 0;
-        if !needed && self.session.is_some_and(|session| !session.open) {
-            self.session = None;
-        } else if needed && self.session.is_none() {
-            self.begin_session(None);
-        }
-        if let (Some(session), Some(record)) = (&mut self.session, &self.record)
-            && !session.open
-            && session.propose_at <= now
-        {
-            session.propose_at = now.after(self.config.propose_every);
-            out.push(Effect::Propose {
-                prev: record.entry,
-                change: VolumeChange::OpenSession {
-                    session: SessionRecord {
-                        id: session.id,
-                        gateway: self.config.me,
-                    },
-                },
-            });
-        }
-    }
-
-    fn begin_session(&mut self, carried: Option<u64>) {
-        self.sessions_begun += 1;
-        let GatewayConfig {
-            me, incarnation, ..
-        } = self.config;
-        let session = Session::new(me, incarnation, self.sessions_begun, carried);
-        self.session = Some(session);
-    }
-
-    /// Brings the way in line with the record, this node's primary and the session.
-    fn steer(&mut self, now: Time, out: &mut Effects) {
-        let open = self.session().is_some();
-        let record = self.record.filter(|_| open);
-        let peer = record
-            .and_then(|record| record.primary)
-            .filter(|&peer| peer != self.config.me);
-        if open && self.local.is_some() {
-            if self.route != Route::Local {
-                self.leave(out);
-                self.route = Route::Local;
-            }
-            return;
-        }
-        if self.route == Route::Local {
-            // Without a session; what was submitted is abandoned or answered.
-            self.route = Route::None;
-        }
-        let keep = match self.route {
-            Route::Open { peer: at, term, .. } => {
-                peer == Some(at) && record.is_some_and(|record| term >= record.term)
-            }
-            Route::Wait { peer: at, until } => peer == Some(at) && now < until,
-            Route::Connecting { peer: at } | Route::Entering { peer: at, .. } => peer == Some(at),
-            Route::None | Route::Local => false,
-        };
-        if keep {
-            return;
-        }
-        self.leave(out);
-        if let Some(peer) = peer {
-            self.route = Route::Connecting { peer };
-            out.push(Effect::Connect { peer });
-        }
-    }
-
-    /// Gives up the way by a link, or the attempt: what was sent is taken back.
-    fn leave(&mut self, out: &mut Effects) {
-        if let Some(link) = self.link() {
-            out.push(Effect::Close { link });
-            self.pieces.take_back();
-        }
-        if self.route != Route::Local {
-            self.route = Route::None;
-            self.silent = None;
-        }
-    }
-
-    fn wait(&mut self, now: Time, peer: NodeId) {
-        self.route = Route::Wait {
-            peer,
-            until: now.after(self.config.link_retry),
-        };
     }
 
     /// Sends what can be sent.
@@ -600,19 +340,6 @@ impl Gateway {
         }
     }
 
-    /// Whether `Done` answers something that was asked, and as the protocol says.
-    fn is_answer(&self, tag: u32, errno: u16, len: u32, skip: u16, buf: Buf) -> bool {
-        let Some(piece) = self.pieces.sent(tag) else {
-            return false;
-        };
-        if piece.ask == Ask::Read && errno == 0 {
-            let place = piece.extent.offset % BLOCK;
-            len == piece.extent.len && u64::from(skip) == place && buf.is_some()
-        } else {
-            len == 0 && !buf.is_some()
-        }
-    }
-
     fn finish(&mut self, slot: u32, errno: u16, buf: Buf, out: &mut Effects) {
         let piece = self.pieces.finish(slot);
         let read = piece.ask == Ask::Read && errno == 0;
@@ -631,60 +358,6 @@ impl Gateway {
             Ask::Flush if errno == 0 => self.promises.flush(piece.covers),
             Ask::Change { .. } | Ask::Flush | Ask::Read => {}
         }
-    }
-
-    /// The record does not list the session any more. `quiet`: all replicas lost power, and nobody
-    /// else has used the volume since.
-    fn session_ended(&mut self, quiet: bool, out: &mut Effects) {
-        let shared = self.record.is_some_and(|record| record.shared);
-        // The windows are gone with the power: whether a change that was sent took effect cannot be
-        // known, and others may have changed the place since.
-        let doubtful = shared && self.pieces.has_numbered();
-        if quiet && !self.promises.is_dirty() && !doubtful {
-            self.renew_session(out);
-        } else {
-            self.end_session(out);
-        }
-    }
-
-    /// The record lists the session, but whether its changes took effect is not known anywhere.
-    fn window_lost(&mut self, out: &mut Effects) {
-        if !self.record.is_some_and(|record| record.shared) {
-            // Nobody else writes: sending again is harmless, and the primary will see that.
-        } else if self.pieces.has_numbered() {
-            self.end_session(out);
-        } else {
-            self.renew_session(out);
-        }
-    }
-
-    /// Goes on in a new session, unseen by the clients.
-    fn renew_session(&mut self, out: &mut Effects) {
-        assert!(self.route != Route::Local, "the primary still serves");
-        self.leave(out);
-        let openings = self.record.map(|record| record.openings);
-        let sent = self.pieces.has_numbered();
-        self.pieces.renumber();
-        self.begin_session(openings.filter(|_| sent));
-    }
-
-    /// Disconnects the clients and drops what they asked.
-    fn end_session(&mut self, out: &mut Effects) {
-        let local = self.route == Route::Local;
-        if !local {
-            self.leave(out);
-        }
-        out.push(Effect::Note(Note::SessionEnded));
-        out.push(Effect::DisconnectClients);
-        self.pieces.abandon(local, |piece, free| {
-            reply(piece.tag, ESHUTDOWN, Buf::NONE, out);
-            if free {
-                release(piece.buf, out);
-            }
-        });
-        self.clients.clear();
-        self.session = None;
-        self.promises = Promises::default();
     }
 }
 

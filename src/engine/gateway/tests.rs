@@ -3,8 +3,12 @@
 mod random;
 
 use super::*;
+use crate::engine::io::Note;
 use crate::record::{Grant, ReplicaRecord, ReplicaState};
+use crate::record::{SessionRecord, VolumeChange};
+use crate::types::BLOCK;
 use crate::types::{BootId, StoreId, VolumeId};
+use crate::wire::frame::Refusal;
 use crate::wire::frame::{Change, WINDOW};
 
 const ME: NodeId = NodeId(0);
@@ -138,7 +142,7 @@ impl Bench {
     }
 
     fn frame(&mut self, frame: Frame, buf: Buf) {
-        let link = self.gateway.link().expect("no link");
+        let link = self.gateway.route.link().expect("no link");
         self.gateway
             .frame(self.now, link, frame, buf, &mut self.out);
     }
@@ -499,7 +503,7 @@ fn a_new_primary_is_entered_at_once_and_an_old_one_left() {
         bench.take(),
         [Effect::Close { link }, Effect::Connect { peer: PEER }]
     );
-    assert!(bench.gateway.at_rest() || bench.gateway.link().is_none());
+    assert!(bench.gateway.at_rest() || bench.gateway.route.link().is_none());
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl World {
         } else {
             (Buf::NONE, 0)
         };
-        if self.bench.gateway.link().is_some() {
+        if self.bench.gateway.route.link().is_some() {
             let frame = Frame::Done {
                 tag: slot,
                 errno: 0,
@@ -232,7 +232,7 @@ impl World {
 
     fn step(&mut self, step: &Step) {
         let now = self.bench.now;
-        let linked = self.bench.gateway.link();
+        let linked = self.bench.gateway.route.link();
         match *step {
             Step::Came => {
                 self.clients += 1;
@@ -272,7 +272,7 @@ impl World {
                 }
             }
             Step::Down => {
-                if let (Some(_), Some(peer)) = (linked, self.bench.gateway.peer()) {
+                if let (Some(_), Some(peer)) = (linked, self.bench.gateway.route.peer()) {
                     self.sent.clear();
                     let out = &mut self.bench.out;
                     self.bench.gateway.link_down(now, linked, peer, out);
