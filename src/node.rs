@@ -28,13 +28,6 @@ pub enum ToPulse {
         /// It is known to be dead.
         certificate: bool,
     },
-    /// `PulseEvent::Allow`
-    Allow {
-        /// Who.
-        node: NodeId,
-        /// Which.
-        incarnation: Incarnation,
-    },
     /// `PulseEvent::Adopt`
     Adopt {
         /// This node's new one.
@@ -63,7 +56,6 @@ impl ToPulse {
                 incarnation,
                 certificate,
             },
-            Self::Allow { node, incarnation } => PulseEvent::Allow { node, incarnation },
             Self::Adopt { incarnation } => PulseEvent::Adopt { incarnation },
             Self::View { number } => PulseEvent::View { number },
             Self::Stalled(stalled) => PulseEvent::Stalled(stalled),
@@ -193,9 +185,6 @@ pub fn route_core(effect: CoreEffect, mut io: impl FnMut(CoreIo), mut signal: im
                 incarnation,
                 certificate,
             }));
-        }
-        CoreEffect::Allow { node, incarnation } => {
-            signal(Signal::Pulse(ToPulse::Allow { node, incarnation }));
         }
         CoreEffect::Adopt { incarnation } => {
             // The volumes first: the pulse then publishes the lease of the new incarnation, which

@@ -132,7 +132,8 @@ pub enum PulseEvent<'a> {
     /// A verified datagram.
     Datagram(&'a PulseDatagram),
     /// From the core: never acknowledge this incarnation again, and say when D has passed since it
-    /// last was (`Forbidden`). At once with `certificate`.
+    /// last was (`Forbidden`). At once with `certificate`. A promise is never taken back, also not
+    /// when the log entry that asked for it is truncated: who is refused takes a new incarnation.
     Forbid {
         /// Who.
         node: NodeId,
@@ -140,13 +141,6 @@ pub enum PulseEvent<'a> {
         incarnation: Incarnation,
         /// It is known to be dead.
         certificate: bool,
-    },
-    /// From the core: the log entry that forbade it was truncated; acknowledge it again.
-    Allow {
-        /// Who.
-        node: NodeId,
-        /// The incarnation that was forbidden.
-        incarnation: Incarnation,
     },
     /// From the core: this node's new incarnation (durable).
     Adopt {
@@ -387,13 +381,6 @@ pub enum CoreEffect {
         incarnation: Incarnation,
         /// It is known to be dead.
         certificate: bool,
-    },
-    /// To the pulse: `PulseEvent::Allow`.
-    Allow {
-        /// Who.
-        node: NodeId,
-        /// Which incarnation.
-        incarnation: Incarnation,
     },
     /// To the pulse, and to the volumes (`Volume::set_incarnation`): this node's new incarnation.
     Adopt {
