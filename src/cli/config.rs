@@ -22,7 +22,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     match args {
         Args::Check { file } => match ::config::Config::load(file) {
             Ok(config) => {
-                println!(
+                say!(
                     "{}: right; cluster {} of {} nodes and {} volumes, this is {}",
                     file.display(),
                     config.cluster.name,
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
             }
         },
         Args::Example => {
-            print!("{}", ::config::EXAMPLE);
+            say!("{}", ::config::EXAMPLE.trim_end());
             ExitCode::SUCCESS
         }
     }

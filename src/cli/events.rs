@@ -28,7 +28,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> ExitCode {
     let follow = async {
         let target = args.target.resolve()?;
-        let (_, peer) = target.status().await.map_err(|error| error.to_string())?;
+        let (_, peer) = target.status().await?;
         let path = format!("/v1/events?since={}&follow={}", args.since, args.follow);
         let paint = Paint::stdout();
         let mut out = std::io::stdout().lock();

@@ -44,11 +44,11 @@ fn show(store: &Path, json: bool, text: impl Fn(&Report) -> String) -> ExitCode 
     };
     if json {
         match serde_json::to_string_pretty(&report) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => say!("{text}"),
             Err(error) => return fail(Verdict::Damaged.exit_code(), error),
         }
     } else {
-        print!("{}", text(&report));
+        say!("{}", text(&report).trim_end());
     }
     ExitCode::from(report.verdict.exit_code())
 }

@@ -3,6 +3,17 @@
 //! May not know: the engine's, the pulse's or the core's state machines. A running node is asked
 //! over its control socket; a daemon is started through `daemon`.
 
+/// Writes a line on the standard output. Where its reader has gone (as `head` does), that is no
+/// reason to end: a sandbox goes on, and the exit code of the rest tells what there is to tell.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let mut out = std::io::stdout().lock();
+        let _ = std::io::Write::write_fmt(&mut out, format_args!($($text)*));
+        let _ = std::io::Write::write_all(&mut out, b"\n");
+        let _ = std::io::Write::flush(&mut out);
+    }};
+}
+
 mod config;
 mod docs;
 mod events;

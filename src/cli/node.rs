@@ -99,7 +99,7 @@ fn initialise(file: &std::path::Path) -> ExitCode {
     match made {
         Ok(made) => {
             for path in made {
-                println!("created {}", path.display());
+                say!("created {}", path.display());
             }
             ExitCode::SUCCESS
         }

@@ -2,7 +2,7 @@
 //! has changed.
 
 use std::cell::RefCell;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -72,7 +72,8 @@ impl Progress {
             None => {
                 let mut told = self.told.borrow_mut();
                 if kind(&told) != kind(what) {
-                    eprintln!("{what}");
+                    // Nobody has to read it.
+                    let _ = writeln!(std::io::stderr(), "{what}");
                     what.clone_into(&mut told);
                 }
             }

@@ -43,6 +43,8 @@ pub(super) struct Target {
     peers: Vec<Peer>,
     /// All of the cluster's nodes, where they are known.
     known: Vec<Peer>,
+    /// The sandbox, if it is one.
+    sandbox: Option<PathBuf>,
 }
 
 impl TargetArgs {
@@ -54,6 +56,7 @@ impl TargetArgs {
                 client: Client::new(socket),
             }],
             known: Vec::new(),
+            sandbox: None,
         };
         if let Some(file) = &self.config {
             let config = ::config::Config::load(file).map_err(|error| error.to_string())?;
@@ -102,7 +105,11 @@ impl TargetArgs {
                     )
                 })?,
         };
-        Ok(Target { peers, known })
+        Ok(Target {
+            peers,
+            known,
+            sandbox: Some(dir.to_owned()),
+        })
     }
 }
 
@@ -112,12 +119,13 @@ impl Target {
         Self {
             peers: known.clone(),
             known,
+            sandbox: None,
         }
     }
 
     /// The status by the first node that answers with quorum, else by the first of those that
     /// answer. All are asked at once: one that hangs delays nobody.
-    pub(super) async fn status(&self) -> Result<(Status, &Peer), ApiError> {
+    pub(super) async fn status(&self) -> Result<(Status, &Peer), String> {
         let mut asked = tokio::task::JoinSet::new();
         for (index, peer) in self.peers.iter().enumerate() {
             let client = peer.client.clone();
@@ -132,7 +140,13 @@ impl Target {
                 Err(why) => error = why,
             }
         }
-        best.ok_or(error)
+        best.ok_or_else(|| match (&self.sandbox, &error) {
+            (Some(dir), ApiError::Unreachable { .. }) => format!(
+                "no node of the sandbox in {0} answers: start it with `steadfast sandbox --dir {0}`",
+                dir.display()
+            ),
+            _ => error.to_string(),
+        })
     }
 
     /// The node of that name, if it is known how to reach it.

@@ -67,13 +67,13 @@ async fn act(args: &Args) -> Result<(), String> {
 
 async fn list(target: &TargetArgs, json: bool) -> Result<(), String> {
     let target = target.resolve()?;
-    let (status, _) = target.status().await.map_err(|error| error.to_string())?;
+    let (status, _) = target.status().await?;
     if json {
         let text = serde_json::to_string_pretty(&status.volumes);
-        println!("{}", text.map_err(|error| error.to_string())?);
+        say!("{}", text.map_err(|error| error.to_string())?);
         return Ok(());
     }
-    println!("{}", table(Paint::stdout(), &status.volumes));
+    say!("{}", table(Paint::stdout(), &status.volumes));
     Ok(())
 }
 
@@ -101,7 +101,7 @@ async fn hand_over(
     to: Option<&str>,
 ) -> Result<(), String> {
     let target = target.resolve()?;
-    let (status, peer) = target.status().await.map_err(|error| error.to_string())?;
+    let (status, peer) = target.status().await?;
     let volume = match (volume, status.volumes.as_slice()) {
         (Some(name), _) => name.to_owned(),
         (None, [only]) => only.name.clone(),
@@ -119,7 +119,7 @@ async fn hand_over(
         .await
         .map_err(|error| error.to_string())?;
     if !handover.begun {
-        println!("{} is primary of {volume} already", handover.to);
+        say!("{} is primary of {volume} already", handover.to);
         return Ok(());
     }
     wait(&target, &handover).await
@@ -150,7 +150,7 @@ async fn wait(target: &Target, handover: &Handover) -> Result<(), String> {
                 .find(|known| known.name == handover.volume)
         {
             if volume.serving && volume.primary.as_ref() == Some(&handover.to) {
-                println!("{} is primary of {}", handover.to, handover.volume);
+                say!("{} is primary of {}", handover.to, handover.volume);
                 return Ok(());
             }
             last.clone_from(&volume.redundancy);

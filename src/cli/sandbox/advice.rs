@@ -4,20 +4,32 @@ use std::fmt::Write as _;
 
 use config::{Config, Role};
 
+use super::describe::Description;
 use super::ground::Ground;
 use crate::cli::style::Paint;
 use crate::cli::target::SANDBOX;
 use crate::status::Status;
 
 /// Printed once the sandbox is ready.
-pub(super) fn text(paint: Paint, ground: &Ground, status: &Status) -> String {
+pub(super) fn text(
+    paint: Paint,
+    ground: &Ground,
+    status: &Status,
+    running: &Description,
+) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write(&mut out, paint, ground, status);
+    let _ = write(&mut out, paint, ground, status, running);
     out
 }
 
-fn write(out: &mut String, paint: Paint, ground: &Ground, status: &Status) -> std::fmt::Result {
+fn write(
+    out: &mut String,
+    paint: Paint,
+    ground: &Ground,
+    status: &Status,
+    running: &Description,
+) -> std::fmt::Result {
     let me = std::env::current_exe()
         .map_or_else(|_| "steadfast".into(), |path| path.display().to_string());
     let given = std::env::current_dir().is_ok_and(|here| here.join(SANDBOX) == ground.dir());
@@ -51,7 +63,8 @@ fn write(out: &mut String, paint: Paint, ground: &Ground, status: &Status) -> st
         return Ok(());
     };
     let uri = uri(gateway);
-    writeln!(out, "\n{}", paint.bold("Try:"))?;
+    let try_it = "Try (apt-get install libnbd-bin qemu-utils fio):";
+    writeln!(out, "\n{}", paint.bold(try_it))?;
     writeln!(out, "  nbdinfo {uri}")?;
     writeln!(
         out,
@@ -73,11 +86,13 @@ fn write(out: &mut String, paint: Paint, ground: &Ground, status: &Status) -> st
                 "While something runs, kill the primary; the client sees a pause and no error:"
             )
         )?;
-        let daemon = format!(
-            "$(jq '.nodes[] | select(.name == \"{primary}\") | .pid' {}/sandbox.json)",
-            ground.dir().display()
-        );
-        writeln!(out, "  kill -9 {daemon}")?;
+        if let Some(node) = running.nodes.iter().find(|node| node.name == *primary) {
+            writeln!(
+                out,
+                "  kill -9 {}     # {primary}; started again after 1 s, see sandbox.json",
+                node.pid
+            )?;
+        }
         if gateway.node.name != *primary {
             writeln!(
                 out,

@@ -144,6 +144,11 @@ impl Crew {
         self.describe()
     }
 
+    /// What runs where, now.
+    pub(super) const fn description(&self) -> &Description {
+        &self.description
+    }
+
     /// What becomes of a node next; `sandbox.json` says it already.
     pub(super) async fn next(&mut self) -> Result<Report, String> {
         let report = self.report().await?;

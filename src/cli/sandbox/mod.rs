@@ -91,7 +91,7 @@ async fn host(args: &Args) -> Result<(), String> {
     let ground = prepare(args)?;
     let mut crew = Crew::start(&ground).await?;
     let outcome = attend(&ground, &mut crew, &mut stop).await;
-    println!("stopping");
+    say!("stopping");
     crew.stop().await;
     outcome
 }
@@ -102,7 +102,7 @@ fn prepare(args: &Args) -> Result<Ground, String> {
     match ground.layout() {
         Some(layout) => {
             agree(args, layout, &args.dir)?;
-            println!("found a sandbox in {}", ground.dir().display());
+            say!("found a sandbox in {}", ground.dir().display());
         }
         None => {
             let layout = Layout {
@@ -114,7 +114,7 @@ fn prepare(args: &Args) -> Result<Ground, String> {
                 shared: args.shared,
                 profile: args.profile.unwrap_or(Profile::Lan).name().into(),
             };
-            println!("making a sandbox in {}", ground.dir().display());
+            say!("making a sandbox in {}", ground.dir().display());
             ground.make(layout, &Progress::new())?;
         }
     }
@@ -195,7 +195,10 @@ async fn attend(ground: &Ground, crew: &mut Crew, stop: &mut Stop) -> Result<(),
                     progress.clear();
                     ready = true;
                     told = watch::sentence(status);
-                    print!("{}", advice::text(Paint::stdout(), ground, status));
+                    say!(
+                        "{}",
+                        advice::text(Paint::stdout(), ground, status, crew.description())
+                    );
                 }
                 Look::Waiting(why) => progress.waiting(why),
                 Look::Syncing { sentence, percent } => progress.syncing(sentence, *percent),
@@ -205,7 +208,7 @@ async fn attend(ground: &Ground, crew: &mut Crew, stop: &mut Stop) -> Result<(),
         {
             // A percentage that moves is no news.
             if watch::kind(&sentence) != watch::kind(&told) {
-                println!("{sentence}");
+                say!("{sentence}");
             }
             told = sentence;
         }
@@ -215,9 +218,9 @@ async fn attend(ground: &Ground, crew: &mut Crew, stop: &mut Stop) -> Result<(),
 /// Says what became of a node. One that cannot run ends a start, but not a sandbox that ran.
 fn tell(report: Report, ready: bool) -> Result<(), String> {
     match report {
-        Report::Started { name, pid } => println!("{name}: started again, process {pid}"),
+        Report::Started { name, pid } => say!("{name}: started again, process {pid}"),
         Report::Died { name, pid } => {
-            println!("{name}: process {pid} has ended; a new one starts in 1 s");
+            say!("{name}: process {pid} has ended; a new one starts in 1 s");
         }
         Report::GaveUp { name, log } => {
             let end = ground::tail(&log);
@@ -225,7 +228,7 @@ fn tell(report: Report, ready: bool) -> Result<(), String> {
             if !ready {
                 return Err(what);
             }
-            println!("{what}");
+            say!("{what}");
         }
     }
     Ok(())

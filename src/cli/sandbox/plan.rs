@@ -64,15 +64,21 @@ pub(super) fn configurations(
             .collect(),
     };
     (0..nodes.len())
-        .map(|index| Config {
-            cluster: cluster.clone(),
-            node: ThisNode {
-                index,
-                name: nodes[index].name.clone(),
-                dir: ".".into(),
-            },
-            nodes: nodes.clone(),
-            volumes: vec![volume.clone()],
+        .map(|index| {
+            let mut volume = volume.clone();
+            for own in volume.stores.iter_mut().filter(|store| store.node == index) {
+                own.path = PathBuf::from(format!("{}.store", layout.volume));
+            }
+            Config {
+                cluster: cluster.clone(),
+                node: ThisNode {
+                    index,
+                    name: nodes[index].name.clone(),
+                    dir: ".".into(),
+                },
+                nodes: nodes.clone(),
+                volumes: vec![volume],
+            }
         })
         .collect()
 }
