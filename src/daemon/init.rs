@@ -3,11 +3,16 @@
 //! The log is made last: where it is, everything is. So an attempt that was cut off may simply be
 //! repeated, and finds the stores that it made before.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{Config, Store, Volume};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::member::log::{self, Geometry};
+use crate::meta::PAGE;
 use crate::meta::store::{self, Identity};
 use crate::types::{NodeId, StoreId, VolumeId};
 
@@ -51,15 +56,17 @@ pub fn init(config: &Config, progress: &mut Progress<'_>) -> Result<Vec<PathBuf>
 /// Whose store it is.
 #[must_use]
 pub fn identity(config: &Config, volume: &Volume, store: &Store) -> Identity {
-    // The configuration has at most `NODES_MAX` nodes, which fits.
-    let node = u8::try_from(store.node).unwrap_or(u8::MAX);
     Identity {
         cluster: config.cluster.id,
         volume: VolumeId(volume.id),
         store: StoreId(store.id),
-        node: NodeId(node),
+        node: node_id(store.node),
         size: volume.size,
     }
+}
+
+fn node_id(index: usize) -> NodeId {
+    NodeId(u8::try_from(index).expect("a configuration has at most `NODES_MAX` nodes"))
 }
 
 /// Whether it was made now; otherwise an attempt that was cut off has made it.
@@ -80,12 +87,28 @@ fn make_store(
     }
 }
 
+/// Writes the whole log under another name and renames it at the end. Every page is written, the
+/// empty ones too: a write to a page that the file system has only reserved would cost a journal
+/// entry beside it.
 fn make_log(config: &Config, path: &Path) -> Result<(), String> {
-    Err(format!(
-        "{}: no log of {} in this build",
-        path.display(),
-        config.node.name
-    ))
+    let said = |error: io::Error| format!("{}: {error}", path.display());
+    let mut image = vec![0; Geometry::DAEMON.pages() as usize * PAGE];
+    let node = node_id(config.node.index);
+    for page in log::format(config.cluster.id, node, Geometry::DAEMON) {
+        let start = page.number as usize * PAGE;
+        image[start..start + PAGE].copy_from_slice(&page.bytes[..]);
+    }
+    let mut unfinished = path.to_owned().into_os_string();
+    unfinished.push(".unfinished");
+    File::create(&unfinished)
+        .and_then(|mut file| {
+            file.write_all(&image)?;
+            file.sync_all()?;
+            // Never over another one, not even one that has just come.
+            renameat_with(CWD, &unfinished, CWD, path, RenameFlags::NOREPLACE)?;
+            File::open(&config.node.dir)?.sync_all()
+        })
+        .map_err(said)
 }
 
 #[cfg(test)]

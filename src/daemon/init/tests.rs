@@ -39,3 +39,50 @@ fn a_node_that_was_made_is_refused() {
     assert!(error.contains("steadfast node run"), "{error}");
     assert!(!temp.path().join("data.store").exists());
 }
+
+#[test]
+fn everything_is_made_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let config = configuration(temp.path());
+    let made = quietly(&config).unwrap();
+    assert_eq!(made, [temp.path().join("data.store"), config.log()]);
+    let image = std::fs::read(config.log()).unwrap();
+    assert_eq!(image.len(), Geometry::DAEMON.pages() as usize * PAGE);
+    assert!(log::recover(&image, config.cluster.id, NodeId(0)).is_ok());
+    let volume = &config.volumes[0];
+    let identity = identity(&config, volume, &volume.stores[0]);
+    drop(store::open(&volume.stores[0].path, &identity, Duration::ZERO).unwrap());
+
+    assert!(quietly(&config).unwrap_err().contains("is there already"));
+    assert!(std::fs::read(config.log()).unwrap() == image);
+}
+
+#[test]
+fn an_attempt_that_was_cut_off_is_repeated() {
+    let temp = tempfile::tempdir().unwrap();
+    let config = configuration(temp.path());
+    quietly(&config).unwrap();
+    std::fs::rename(config.log(), config.node.dir.join("cluster-log.unfinished")).unwrap();
+    assert_eq!(quietly(&config).unwrap(), [config.log()]);
+    assert!(quietly(&config).is_err());
+}
+
+#[test]
+fn the_store_of_another_volume_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut config = configuration(temp.path());
+    quietly(&config).unwrap();
+    std::fs::remove_file(config.log()).unwrap();
+    config.volumes[0].id += 1;
+    let error = quietly(&config).unwrap_err();
+    assert!(error.contains("not empty"), "{error}");
+    assert!(!config.log().exists());
+}
+
+#[test]
+fn a_witness_gets_only_a_log() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut config = configuration(temp.path());
+    config.node.index = 2;
+    assert_eq!(quietly(&config).unwrap(), [config.log()]);
+}
