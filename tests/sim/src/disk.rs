@@ -95,7 +95,7 @@ fn slice(page: &Page) -> &[u8; PAGE] {
 /// Each sector of `old` or `new`.
 fn torn(old: &Page, new: &Page, random: &mut Random) -> Page {
     let mut mixed = *slice(old);
-    let coins = random.next();
+    let coins = random.draw();
     for (sector, bytes) in mixed.chunks_exact_mut(SECTOR).enumerate() {
         if coins >> sector & 1 == 1 {
             bytes.copy_from_slice(&slice(new)[sector * SECTOR..(sector + 1) * SECTOR]);
@@ -250,7 +250,11 @@ impl Disk {
 
     fn store(&mut self, page: u32, new: Page, failed: bool, random: &mut Random) {
         let at = page as usize;
-        let before = self.dirty.get(&page).copied().unwrap_or(self.stable_stamp[at]);
+        let before = self
+            .dirty
+            .get(&page)
+            .copied()
+            .unwrap_or(self.stable_stamp[at]);
         for flight in self.flying.values_mut() {
             let unsaved = !flight.saved.iter().any(|(saved, ..)| *saved == page);
             if matches!(flight.job, Job::Flush) && before <= flight.covers && unsaved {

@@ -1,2 +1,248 @@
-//! The simulator command.
-fn main() {}
+//! The simulator's command line.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Parser, Subcommand};
+use sim::canaries;
+use sim::random::mix;
+use sim::runner::{self, Outcome, Plan, Summary};
+use sim::scenarios;
+use sim::world::Planted;
+
+/// Runs whole clusters in simulated time and judges what they do. One seed is one run.
+#[derive(Parser)]
+#[command(name = "sim", version)]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Run many seeds, stop at the first that breaks a rule.
+    Run {
+        /// First seed of the row, hexadecimal (default: from the time of day).
+        #[arg(long, value_parser = hexadecimal)]
+        seed: Option<u64>,
+        /// How many runs (default: 1000, or as many as fit in --minutes).
+        #[arg(long)]
+        schedules: Option<u64>,
+        /// For so long.
+        #[arg(long, conflicts_with = "schedules")]
+        minutes: Option<f64>,
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Go on after a run that breaks a rule.
+        #[arg(long)]
+        keep_going: bool,
+    },
+    /// Run one seed and print what happens.
+    Replay {
+        /// The seed that `run` printed.
+        #[arg(value_parser = hexadecimal)]
+        seed: u64,
+        /// Only say how it ends.
+        #[arg(long)]
+        brief: bool,
+        /// With this planted bug.
+        #[arg(long)]
+        canary: Option<String>,
+    },
+    /// Plant one bug after the other and see that an oracle finds each.
+    Canaries {
+        /// First seed of the row, hexadecimal (default: from the time of day).
+        #[arg(long, value_parser = hexadecimal)]
+        seed: Option<u64>,
+        /// Give up on a bug after so many runs.
+        #[arg(long, default_value_t = 20_000)]
+        schedules: u64,
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Only this one.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Run the named schedules of the design's counter-examples.
+    Scenarios {
+        /// Only this one, with everything that happens.
+        name: Option<String>,
+    },
+}
+
+fn hexadecimal(text: &str) -> Result<u64, String> {
+    let digits = text.trim_start_matches("0x");
+    u64::from_str_radix(digits, 16).map_err(|e| format!("{text} is no hexadecimal number: {e}"))
+}
+
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    mix(now.map_or(0, |now| now.as_nanos() as u64)) >> 16
+}
+
+fn main() -> ExitCode {
+    runner::catch_panics();
+    let good = match Command::parse().what {
+        What::Run {
+            seed,
+            schedules,
+            minutes,
+            jobs,
+            keep_going,
+        } => run(Plan {
+            base: seed.unwrap_or_else(fresh_seed),
+            runs: match (schedules, minutes) {
+                (Some(schedules), _) => schedules,
+                (None, Some(_)) => u64::MAX,
+                (None, None) => 1000,
+            },
+            time: minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+            jobs,
+            keep_going,
+        }),
+        What::Replay {
+            seed,
+            brief,
+            canary,
+        } => replay(seed, brief, canary.as_deref()),
+        What::Canaries {
+            seed,
+            schedules,
+            jobs,
+            only,
+        } => find_canaries(
+            seed.unwrap_or_else(fresh_seed),
+            schedules,
+            jobs,
+            only.as_deref(),
+        ),
+        What::Scenarios { name } => play_scenarios(name.as_deref()),
+    };
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn run(plan: Plan) -> bool {
+    println!("seeds from {:x}", plan.base);
+    let summary = runner::run_many(plan, Planted::default(), progress);
+    progress(&summary);
+    println!("\nseen:");
+    for (name, count) in summary.marks.iter() {
+        println!("  {count:>10}  {name}");
+    }
+    println!(
+        "\n{} operations judged, {} blocks compared, {} events, {:.0} s simulated, {} runs done twice",
+        summary.operations,
+        summary.compared,
+        summary.events,
+        summary.simulated.as_secs_f64(),
+        summary.twice,
+    );
+    for outcome in summary.failed.iter().take(20) {
+        print_failure(outcome);
+    }
+    if summary.failed.is_empty() {
+        println!(
+            "no rule was broken (seeds from {:x}, {} runs)",
+            plan.base, summary.runs
+        );
+    }
+    summary.failed.is_empty()
+}
+
+fn progress(summary: &Summary) {
+    let seconds = summary.took.as_secs_f64().max(0.001);
+    println!(
+        "{:>9} schedules in {seconds:.0} s, {:.1} a second, {} broke a rule",
+        summary.runs,
+        summary.runs as f64 / seconds,
+        summary.failed.len(),
+    );
+}
+
+fn print_failure(outcome: &Outcome) {
+    if let Some(violation) = &outcome.violation {
+        println!(
+            "\nseed {:x} at {} ns: {}\n  {}\n  cargo run --release -p sim -- replay {:x}",
+            outcome.seed, violation.at, violation.oracle, violation.text, outcome.seed
+        );
+    }
+}
+
+fn replay(seed: u64, brief: bool, canary: Option<&str>) -> bool {
+    let planted = match canary {
+        None => Planted::default(),
+        Some(name) => match canaries::ALL.iter().find(|canary| canary.name == name) {
+            Some(canary) => canary.planted(),
+            None => {
+                println!("no planted bug is called {name}");
+                return false;
+            }
+        },
+    };
+    println!("{:#?}", sim::options::Options::new(seed));
+    let outcome = runner::run(seed, planted, !brief);
+    println!(
+        "seed {seed:x}: {} events, {} operations, {} ns simulated, hash {:016x}",
+        outcome.events, outcome.operations, outcome.simulated, outcome.hash
+    );
+    print_failure(&outcome);
+    outcome.violation.is_none()
+}
+
+fn find_canaries(base: u64, schedules: u64, jobs: usize, only: Option<&str>) -> bool {
+    println!("seeds from {base:x}");
+    println!(
+        "{:<36} {:>9}  {:<14} seed",
+        "planted bug", "schedules", "found by"
+    );
+    let mut good = true;
+    for canary in canaries::ALL {
+        if only.is_some_and(|only| only != canary.name) {
+            continue;
+        }
+        let plan = Plan {
+            base,
+            runs: schedules,
+            time: None,
+            jobs,
+            keep_going: false,
+        };
+        let summary = runner::run_many(plan, canary.planted(), |_| {});
+        match summary.failed.first() {
+            Some(outcome) => {
+                let oracle = outcome.violation.as_ref().map_or("", |v| v.oracle);
+                println!(
+                    "{:<36} {:>9}  {oracle:<14} {:x}",
+                    canary.name, summary.runs, outcome.seed
+                );
+            }
+            None => {
+                good = false;
+                println!("{:<36} {:>9}  NOT FOUND", canary.name, summary.runs);
+            }
+        }
+    }
+    good
+}
+
+fn play_scenarios(only: Option<&str>) -> bool {
+    let mut good = true;
+    for scenario in scenarios::ALL {
+        if only.is_some_and(|only| only != scenario.name) {
+            continue;
+        }
+        let result = scenario.play(only.is_some());
+        let said = result
+            .as_ref()
+            .map_or_else(Clone::clone, |()| "holds".to_owned());
+        println!("row {:<3} {:<44} {said}", scenario.row, scenario.name);
+        good &= result.is_ok();
+    }
+    good
+}

@@ -30,11 +30,11 @@ impl Random {
     /// A generator of its own, so that one consumer's draws do not move another's.
     #[must_use]
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.draw())
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         let [a, b, c, d] = self.state;
         let result = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
         let c2 = c ^ a;
@@ -46,7 +46,7 @@ impl Random {
     /// A number in `0..end`; `end` is not zero.
     pub fn below(&mut self, end: u64) -> u64 {
         assert!(end > 0, "an empty range has no number");
-        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(end)) >> 64) as u64
     }
 
     /// A number in `low..=high`.
@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn equal_seeds_give_equal_sequences() {
         let (mut a, mut b) = (Random::new(7), Random::new(7));
-        assert!((0..100).all(|_| a.next() == b.next()));
-        assert_ne!(Random::new(7).next(), Random::new(8).next());
+        assert!((0..100).all(|_| a.draw() == b.draw()));
+        assert_ne!(Random::new(7).draw(), Random::new(8).draw());
     }
 
     #[test]

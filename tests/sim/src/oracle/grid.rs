@@ -38,7 +38,11 @@ impl Grid {
     #[must_use]
     pub const fn count(self, size: u64) -> usize {
         let sectors = (size / SECTOR as u64) as usize;
-        if self.shift == 0 { sectors } else { sectors * 2 }
+        if self.shift == 0 {
+            sectors
+        } else {
+            sectors * 2
+        }
     }
 
     /// The register that begins at `offset`.
@@ -48,7 +52,10 @@ impl Grid {
             assert_eq!(at, 0, "requests cover whole registers");
             return sector as u32;
         }
-        assert!(at == 0 || at == self.shift, "requests cover whole registers");
+        assert!(
+            at == 0 || at == self.shift,
+            "requests cover whole registers"
+        );
         (sector * 2 + u64::from(at != 0)) as u32
     }
 
@@ -88,9 +95,7 @@ impl Grid {
     /// They are of several values, or belong elsewhere.
     pub fn parse(bytes: &[u8], register: u32) -> Result<u64, String> {
         let first: [u8; 8] = bytes[..8].try_into().expect("registers have 8 bytes");
-        let whole = bytes
-            .chunks(8)
-            .all(|chunk| chunk == &first[..chunk.len()]);
+        let whole = bytes.chunks(8).all(|chunk| chunk == &first[..chunk.len()]);
         let value = u64::from_le_bytes(first);
         if !whole {
             let at = bytes

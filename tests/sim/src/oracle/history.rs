@@ -183,7 +183,9 @@ impl History {
         checker: &mut Checker,
         ops: &mut Vec<Op>,
     ) -> Result<(), String> {
-        let begins: Vec<Instant> = std::iter::once(0).chain(self.crashes.iter().copied()).collect();
+        let begins: Vec<Instant> = std::iter::once(0)
+            .chain(self.crashes.iter().copied())
+            .collect();
         let end_of = |at: usize| begins.get(at + 1).copied().unwrap_or(Instant::MAX);
         let mut values = vec![Some(0); begins.len()];
         // Backwards: what nobody read and nobody wrote is what was found after the next loss.
@@ -303,7 +305,9 @@ impl History {
             text.push_str(&format!("  {call:>12} .. {ret:>12}  flush\n"));
         }
         for at in &self.crashes {
-            text.push_str(&format!("  {at:>12}  every in-sync replica has lost power\n"));
+            text.push_str(&format!(
+                "  {at:>12}  every in-sync replica has lost power\n"
+            ));
         }
         text
     }

@@ -104,8 +104,12 @@ impl Checker {
     fn zones(&mut self) -> Result<(), String> {
         self.forward.clear();
         let is_forward = |c: &&Cluster| c.m < c.big_m;
-        self.forward
-            .extend(self.clusters.iter().filter(is_forward).map(|c| (c.m, c.big_m)));
+        self.forward.extend(
+            self.clusters
+                .iter()
+                .filter(is_forward)
+                .map(|c| (c.m, c.big_m)),
+        );
         self.forward.sort_unstable();
         if let Some(pair) = self.forward.windows(2).find(|pair| pair[1].0 < pair[0].1) {
             return Err(self.conflict(pair[0], pair[1]));
@@ -142,7 +146,8 @@ impl Checker {
     fn losses(&mut self, value: u64) -> Result<(), String> {
         let kept = self.clusters.iter().find(|c| c.value == value);
         let mut t = kept.map_or(u64::MAX, |c| c.m);
-        self.clusters.sort_unstable_by_key(|c| std::cmp::Reverse(c.big_m));
+        self.clusters
+            .sort_unstable_by_key(|c| std::cmp::Reverse(c.big_m));
         for cluster in &self.clusters {
             if cluster.big_m <= t {
                 break;
@@ -169,13 +174,7 @@ mod tests {
 
     /// Tries every order: `done` are placed, `value` is what the register holds, `kept` says that
     /// the value found after the loss has been written and nothing covered came later.
-    fn search(
-        ops: &[Op],
-        done: u32,
-        value: u64,
-        lost_to: Option<u64>,
-        kept: bool,
-    ) -> bool {
+    fn search(ops: &[Op], done: u32, value: u64, lost_to: Option<u64>, kept: bool) -> bool {
         let missing = |i: usize| done >> i & 1 == 0;
         let must = |op: &Op| op.ret != u64::MAX;
         if (0..ops.len()).all(|i| !missing(i) || !must(&ops[i])) && (lost_to.is_none() || kept) {
@@ -250,7 +249,11 @@ mod tests {
         for _ in 0..60_000 {
             let ops = history(&mut random, 14);
             let quick = checker.check(&ops, None);
-            assert_eq!(quick.is_ok(), search(&ops, 0, 0, None, false), "{ops:?} {quick:?}");
+            assert_eq!(
+                quick.is_ok(),
+                search(&ops, 0, 0, None, false),
+                "{ops:?} {quick:?}"
+            );
             if quick.is_ok() {
                 good += 1;
             } else {

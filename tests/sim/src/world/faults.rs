@@ -1,0 +1,347 @@
+//! Faults: which, when, to whom, and how each ends.
+
+use steadfast::engine::io::DiskId;
+use steadfast::node::{Signal, ToVolume};
+use steadfast::types::NodeId;
+
+use super::event::{Event, Happening, Part};
+use super::node::Health;
+use super::{VOLUME, World};
+use crate::options::Faults;
+use crate::queue::{Instant, MILLI};
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A daemon is killed.
+    Crash,
+    /// A machine loses power.
+    Power,
+    /// All machines with a store do.
+    Blackout,
+    /// A daemon or one of its threads is stopped for a while.
+    Pause,
+    /// A direction is cut.
+    OneWay,
+    /// Two nodes, or one and all others, are cut apart.
+    Partition,
+    /// A direction is held up.
+    Clog,
+    /// A link breaks.
+    Reset,
+    /// A disk gets slow.
+    SlowDisk,
+    /// A disk gets stuck.
+    StuckDisk,
+    /// A disk fails operations.
+    BadDisk,
+    /// A clock changes its rate.
+    Slew,
+    /// A person hands the volume over.
+    Demote,
+    /// A client goes.
+    Client,
+}
+
+/// The end of a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Healing {
+    /// These directions are mended.
+    Cut(Vec<(NodeId, NodeId)>),
+    /// A disk is well again.
+    Disk(NodeId),
+}
+
+impl Kind {
+    const ALL: [Self; 14] = [
+        Self::Crash,
+        Self::Power,
+        Self::Blackout,
+        Self::Pause,
+        Self::OneWay,
+        Self::Partition,
+        Self::Clog,
+        Self::Reset,
+        Self::SlowDisk,
+        Self::StuckDisk,
+        Self::BadDisk,
+        Self::Slew,
+        Self::Demote,
+        Self::Client,
+    ];
+
+    /// For people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "fault: daemon killed",
+            Self::Power => "fault: power lost",
+            Self::Blackout => "fault: power lost everywhere",
+            Self::Pause => "fault: paused",
+            Self::OneWay => "fault: one-way cut",
+            Self::Partition => "fault: partition",
+            Self::Clog => "fault: network held up",
+            Self::Reset => "fault: link broken",
+            Self::SlowDisk => "fault: slow disk",
+            Self::StuckDisk => "fault: stuck disk",
+            Self::BadDisk => "fault: failing disk",
+            Self::Slew => "fault: clock rate changed",
+            Self::Demote => "fault: handed over by hand",
+            Self::Client => "fault: client gone",
+        }
+    }
+
+    const fn mean(self, faults: &Faults) -> Option<Instant> {
+        match self {
+            Self::Crash => faults.crash,
+            Self::Power => faults.power,
+            Self::Blackout => faults.blackout,
+            Self::Pause => faults.pause,
+            Self::OneWay => faults.one_way,
+            Self::Partition => faults.partition,
+            Self::Clog => faults.clog,
+            Self::Reset => faults.reset,
+            Self::SlowDisk => faults.slow_disk,
+            Self::StuckDisk => faults.stuck_disk,
+            Self::BadDisk => faults.bad_disk,
+            Self::Slew => faults.slew,
+            Self::Demote => faults.demote,
+            Self::Client => faults.client,
+        }
+    }
+}
+
+impl World {
+    /// Plans the first of each kind.
+    pub(super) fn plan_faults(&mut self) {
+        for kind in Kind::ALL {
+            self.plan(kind, 60 * MILLI);
+        }
+        self.plan_checkpoints();
+    }
+
+    fn plan(&mut self, kind: Kind, least: Instant) {
+        if let Some(mean) = kind.mean(&self.options.faults) {
+            let wait = least + self.random.below(2 * mean);
+            self.queue.after(wait, Event::Fault(kind));
+        }
+    }
+
+    fn any_node(&mut self) -> NodeId {
+        NodeId(self.random.index(self.nodes.len()) as u8)
+    }
+
+    /// Rather the primary than another.
+    fn victim(&mut self) -> NodeId {
+        let any = self.any_node();
+        match self.primary() {
+            Some(primary) if self.random.chance(400) => primary,
+            _ => any,
+        }
+    }
+
+    fn storage_node(&mut self) -> NodeId {
+        NodeId(self.random.index(self.options.storage) as u8)
+    }
+
+    /// How long something lasts: mostly around the detector's time.
+    fn spell(&mut self) -> Instant {
+        let longest = *self.random.pick(&[5, 40, 40, 150, 150, 600]) * MILLI;
+        self.random.within(MILLI, longest)
+    }
+
+    pub(super) fn fault(&mut self, kind: Kind) {
+        if !self.faulty {
+            return;
+        }
+        self.plan(kind, MILLI);
+        self.marks.count(kind.name());
+        match kind {
+            Kind::Crash => {
+                let node = self.victim();
+                let notice = self.random.chance(500);
+                self.crash(node, notice);
+                let wait = MILLI + self.spell();
+                self.plan_start(node, wait);
+            }
+            Kind::Power => {
+                let node = self.victim();
+                self.power_off(node);
+                let wait = 10 * MILLI + self.spell();
+                self.plan_start(node, wait);
+            }
+            Kind::Blackout => {
+                for node in 0..self.options.storage {
+                    let node = NodeId(node as u8);
+                    self.power_off(node);
+                    let wait = 10 * MILLI + self.spell();
+                    self.plan_start(node, wait);
+                }
+            }
+            Kind::Pause => {
+                let node = self.victim();
+                let span = self.spell();
+                let one = [*self.random.pick(&Part::ALL)];
+                let parts = if self.random.chance(600) {
+                    &Part::ALL[..]
+                } else {
+                    &one[..]
+                };
+                self.stop(node, parts, span);
+            }
+            Kind::OneWay => {
+                let (a, b) = (self.victim(), self.any_node());
+                let cuts = if self.random.chance(500) {
+                    vec![(a, b)]
+                } else {
+                    vec![(b, a)]
+                };
+                let span = self.spell();
+                self.cut_for(cuts, span);
+            }
+            Kind::Partition => {
+                let (a, b) = (self.victim(), self.any_node());
+                let alone = self.random.chance(500);
+                let others = (0..self.nodes.len()).map(|node| NodeId(node as u8));
+                let cuts = others
+                    .filter(|other| alone || *other == b)
+                    .flat_map(|other| [(a, other), (other, a)])
+                    .collect();
+                let span = self.spell();
+                self.cut_for(cuts, span);
+            }
+            Kind::Clog => {
+                let (a, b) = (self.any_node(), self.any_node());
+                let until = self.now() + self.spell();
+                self.net.clog(a, b, until);
+            }
+            Kind::Reset => {
+                let links: Vec<_> = self.net.links().map(|(link, _)| link).collect();
+                if !links.is_empty() {
+                    let link = *self.random.pick(&links);
+                    self.reset_link(link);
+                }
+            }
+            Kind::SlowDisk => {
+                let times = self.random.within(10, 300);
+                self.disk_is(Health::Slow(times));
+            }
+            Kind::StuckDisk => self.disk_is(Health::Stuck),
+            Kind::BadDisk => {
+                let permille = *self.random.pick(&[5, 50, 1000]);
+                self.disk_is(Health::Bad(permille));
+            }
+            Kind::Slew => {
+                let node = self.any_node();
+                let drift = self.options.drift;
+                let ppm = self.random.below(2 * drift as u64 + 1) as i64 - drift;
+                let now = self.now();
+                self.nodes[node.0 as usize].clock.slew(now, ppm);
+            }
+            Kind::Demote => {
+                if let Some(node) = self.primary() {
+                    let prefer = self.random.chance(500).then(|| self.storage_node());
+                    self.demote(node, prefer);
+                }
+            }
+            Kind::Client => {
+                if !self.clients.is_empty() {
+                    let client = self.random.index(self.clients.len());
+                    self.client_leaves(client);
+                }
+            }
+        }
+    }
+
+    /// A person asks the node to hand the volume over.
+    pub fn demote(&mut self, node: NodeId, prefer: Option<NodeId>) {
+        let Some(run) = self.node(node).run.as_ref() else {
+            return;
+        };
+        let place = self.place(node, run.number, Part::Reactor);
+        let signal = Signal::Volume(ToVolume::Demote {
+            volume: VOLUME,
+            prefer,
+        });
+        self.queue.push(
+            self.now(),
+            Event::At(place, Happening::Signal(Box::new(signal))),
+        );
+    }
+
+    fn disk_is(&mut self, health: Health) {
+        let node = self.storage_node();
+        let alone = self.nodes.iter().any(|node| node.health != Health::Well);
+        if alone && health != Health::Well {
+            return;
+        }
+        self.trace(node, || format!("the disk is {health:?}"));
+        self.nodes[node.0 as usize].health = health;
+        let span = self.spell() + self.spell();
+        self.queue.after(span, Event::Heal(Healing::Disk(node)));
+    }
+
+    /// Cuts directions for a while.
+    pub fn cut_for(&mut self, cuts: Vec<(NodeId, NodeId)>, span: Instant) {
+        for &(from, to) in &cuts {
+            self.cut(from, to);
+        }
+        self.queue.after(span, Event::Heal(Healing::Cut(cuts)));
+    }
+
+    /// Cuts a direction.
+    pub fn cut(&mut self, from: NodeId, to: NodeId) {
+        if from == to {
+            return;
+        }
+        self.trace_world(|| format!("n{} to n{} is cut", from.0, to.0));
+        *self.cuts.entry((from, to)).or_default() += 1;
+        self.net.cut(from, to, true);
+        self.time_out_links(from, to);
+    }
+
+    /// Mends what `cut` cut.
+    pub fn mend(&mut self, from: NodeId, to: NodeId) {
+        if let Some(holders) = self.cuts.get_mut(&(from, to)) {
+            *holders -= 1;
+            if *holders == 0 {
+                self.cuts.remove(&(from, to));
+                self.net.cut(from, to, false);
+                self.trace_world(|| format!("n{} to n{} is mended", from.0, to.0));
+            }
+        }
+    }
+
+    pub(super) fn heals(&mut self, healing: Healing) {
+        match healing {
+            Healing::Cut(cuts) => {
+                for (from, to) in cuts {
+                    self.mend(from, to);
+                }
+            }
+            Healing::Disk(node) => self.disk_heals(node),
+        }
+    }
+
+    /// What was stuck ends, in any order.
+    pub fn disk_heals(&mut self, node: NodeId) {
+        let this = &mut self.nodes[node.0 as usize];
+        let stuck = this.health == Health::Stuck;
+        this.health = Health::Well;
+        let Some(run) = this.run.as_ref().filter(|_| stuck) else {
+            return;
+        };
+        let run_number = run.number;
+        let jobs: Vec<_> = run
+            .jobs
+            .iter()
+            .map(|(id, job)| (DiskId(*id), job.number))
+            .collect();
+        for (id, number) in jobs {
+            let wait = self.random.below(2 * MILLI);
+            let place = self.place(node, run_number, Part::Reactor);
+            self.queue
+                .after(wait, Event::At(place, Happening::Disk { number, id }));
+        }
+    }
+}
