@@ -64,7 +64,7 @@ pub struct SessionRecord {
 }
 
 /// A volume as the log has it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VolumeRecord {
     /// The volume.
     pub id: VolumeId,

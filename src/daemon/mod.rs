@@ -1,9 +1,19 @@
 //! The daemon of one node: threads, sockets and files around the state machines.
+//!
+//! May not know: policy. It starts the parts in the order that is safe, carries what they say to
+//! each other, and does their I/O.
 
+pub mod clock;
+pub mod core_thread;
 pub mod exit;
 pub mod init;
+pub mod log_file;
 pub mod parent;
+mod priority;
+pub mod pulse_thread;
+mod start;
 pub mod supervisor;
+pub mod wake;
 
 use std::process::ExitCode;
 
@@ -16,10 +26,14 @@ pub struct DaemonOptions {
     pub parent: parent::Parent,
 }
 
-/// Runs until it is told to stop.
+/// Runs until it is told to stop (SIGTERM, SIGINT) or cannot go on.
 #[must_use]
 pub fn run(config: &Config, options: DaemonOptions) -> ExitCode {
-    tracing::error!(node = config.node.name, "no daemon in this build");
-    drop(options);
-    ExitCode::from(exit::CONFIG)
+    match start::run(config, options) {
+        Ok(()) => ExitCode::from(exit::STOPPED),
+        Err(stopped) => {
+            tracing::error!("{}", stopped.why);
+            ExitCode::from(stopped.code)
+        }
+    }
 }

@@ -162,18 +162,13 @@ fn newest_superblock(
             }
             Ok(if a.generation > b.generation { a } else { b })
         }
-        [Ok(good), Err(fault)] | [Err(fault), Ok(good)] => {
-            findings.push(Finding {
-                severity: Severity::Damaged,
-                offset: good.layout.superblock(good.generation + 1),
-                what: format!(
-                    "this superblock is damaged ({fault}); the other one, generation {}, is used, \
-                     and this one is written anew with the next change",
-                    good.generation
-                ),
-            });
-            Ok(good)
-        }
+        // A torn write leaves a whole superblock, the old one or the new, so this is rot; and the
+        // damaged one may have been the newer: the other's term may be one that this replica has
+        // promised to refuse.
+        [Ok(good), Err(fault)] | [Err(fault), Ok(good)] => Err(Refused::SuperblockDamaged {
+            offset: good.layout.superblock(good.generation + 1),
+            what: fault.to_string(),
+        }),
         [Err(a), Err(b)] => {
             let foreign = |fault: &SuperblockFault| {
                 matches!(

@@ -23,6 +23,13 @@ pub enum Refused {
         /// Bytes it needs.
         needed: u64,
     },
+    /// One superblock cannot be read, and it may have been the newer one.
+    SuperblockDamaged {
+        /// Where it is.
+        offset: u64,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Neither superblock can be read.
     SuperblocksDamaged {
         /// What is wrong with each.
@@ -92,6 +99,11 @@ impl std::fmt::Display for Refused {
                 f,
                 "the store has {bytes} bytes and needs {needed}. If the file or device was \
                  shortened, what was cut off is lost. {REPLACE}"
+            ),
+            Self::SuperblockDamaged { offset, what } => write!(
+                f,
+                "the superblock at byte {offset} is damaged ({what}), and the other one may be \
+                 older: what it says of the last term cannot be trusted. {REPLACE}"
             ),
             Self::SuperblocksDamaged { what: [a, b] } => write!(
                 f,
