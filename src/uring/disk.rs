@@ -85,7 +85,7 @@ pub(super) struct Disk {
     /// Reads that found no buffer.
     waiting: VecDeque<(Owner, Extent, bool)>,
     serial: u64,
-    /// Whether the arena is registered as buffer 0.
+    /// Whether the slab's small buffers are registered, as buffer 0.
     fixed: bool,
 }
 
@@ -191,7 +191,7 @@ impl Disk {
         let entry: squeue::Entry = match kind {
             Kind::Read { buf, .. } => {
                 let address = slab.address(buf, done, left);
-                if self.fixed {
+                if self.fixed && slab.is_registered(buf) {
                     opcode::ReadFixed::new(file, address, left as u32, 0)
                         .offset(at)
                         .build()
@@ -203,7 +203,7 @@ impl Disk {
             }
             Kind::Write { buf } => {
                 let address = slab.address(buf, done, left);
-                if self.fixed {
+                if self.fixed && slab.is_registered(buf) {
                     opcode::WriteFixed::new(file, address, left as u32, 0)
                         .offset(at)
                         .build()

@@ -18,6 +18,7 @@ mod kit;
 mod lease_cell;
 mod link;
 mod links;
+mod mapping;
 mod message;
 mod outbound;
 mod pass;

@@ -10,7 +10,7 @@ use io_uring::{opcode, types};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
-use super::ring::Ring;
+use super::ring::{Ring, Vector};
 use super::slab::Slab;
 use super::token::Token;
 use crate::engine::io::Buf;
@@ -103,14 +103,6 @@ impl Batch {
         }
         self.clear();
     }
-}
-
-/// An `iovec`, as the kernel reads it.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-struct Vector {
-    base: *const u8,
-    len: usize,
 }
 
 /// The bytes on their way to one socket.

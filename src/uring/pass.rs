@@ -88,6 +88,8 @@ pub(super) struct Pass {
     tell_at: Time,
     housekeeping_at: Time,
     failed_listeners: Vec<u32>,
+    /// Somebody may be waiting for an answer that the lease does not cover.
+    lapsed: bool,
     stopping: bool,
 }
 
@@ -111,6 +113,15 @@ impl Pass {
         let now = clock::now();
         let ring = Ring::new()?;
         let slab = Slab::new()?;
+        let has_store = config.volumes.iter().any(|volume| volume.store.is_some());
+        let fixed = has_store && {
+            let (base, len) = slab.registered();
+            // SAFETY: `kit` holds both, and lets the ring go first.
+            let registered = unsafe { ring.register(base, len) };
+            registered
+                .inspect_err(|error| tracing::debug!(%error, "buffers are not registered"))
+                .is_ok()
+        };
         let mut exports = Vec::new();
         let mut volumes = Vec::new();
         for setup in config.volumes {
@@ -134,7 +145,7 @@ impl Pass {
         let kit = Kit {
             ring,
             slab,
-            disk: Disk::new(false),
+            disk: Disk::new(fixed),
             now,
         };
         Ok(Self {
@@ -180,6 +191,7 @@ impl Pass {
             tell_at: now,
             housekeeping_at: Time::MAX,
             failed_listeners: Vec::new(),
+            lapsed: false,
             stopping: false,
         })
     }
@@ -233,16 +245,16 @@ impl Pass {
     }
 
     /// When the loop has to wake by itself.
-    fn due(&self) -> Time {
+    fn due(&mut self) -> Time {
         let mut due = self.tell_at.min(self.housekeeping_at);
         for served in &self.volumes {
             due = due.min(served.engine.deadline());
         }
-        if self.requests.len() > 0 || !self.link_slots.is_empty() {
-            let incarnation = self.credentials.identity.incarnation;
-            if !self.lease.load().covers(incarnation, self.kit.now) {
-                due = due.min(self.kit.now.after(LEASE_POLL));
-            }
+        let incarnation = self.credentials.identity.incarnation;
+        self.lapsed = (self.requests.len() > 0 || !self.link_slots.is_empty())
+            && !self.lease.load().covers(incarnation, self.kit.now);
+        if self.lapsed {
+            due = due.min(self.kit.now.after(LEASE_POLL));
         }
         due
     }
@@ -255,6 +267,11 @@ impl Pass {
             self.completed(completion);
         }
         self.completions = completions;
+        if std::mem::take(&mut self.lapsed) {
+            self.volumes
+                .iter_mut()
+                .for_each(|served| served.stepped = true);
+        }
         if self.kit.now >= self.housekeeping_at {
             self.housekeeping();
         }

@@ -141,4 +141,29 @@ impl Ring {
     pub(super) const fn in_flight(&self) -> usize {
         self.in_flight
     }
+    /// Makes `memory` known to the kernel as buffer 0 of the `*Fixed` operations; its pages stay in
+    /// memory from then on.
+    ///
+    /// # Errors
+    /// The kernel does not let this process keep so much memory.
+    ///
+    /// # Safety
+    /// The `len` bytes at `base` outlive the ring.
+    pub(super) unsafe fn register(&self, base: *const u8, len: usize) -> io::Result<()> {
+        let vector = Vector { base, len };
+        // SAFETY: `Vector` has the layout of `iovec`; the caller promises that the memory outlives
+        // the ring.
+        unsafe {
+            let vectors = std::slice::from_raw_parts((&raw const vector).cast(), 1);
+            self.ring.submitter().register_buffers(vectors)
+        }
+    }
+}
+
+/// An `iovec`, as the kernel reads it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Vector {
+    pub(super) base: *const u8,
+    pub(super) len: usize,
 }

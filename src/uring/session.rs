@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nbd_server::{
     Command, DATA_REPLY_MAX, Disconnect, Errno, Export, Handshake, OUTPUT_PAUSE, Outcome, Parsed,
-    REPLY_MAX, REQUEST_LEN, Transmission,
+    REPLY_MAX, REQUEST_LEN, Request, Transmission,
 };
 
 use super::inbound::{Inbound, Payload};
@@ -23,8 +23,9 @@ use crate::types::{BLOCK, Time};
 
 /// Unanswered requests of one connection; more are not read.
 const UNANSWERED_MAX: u32 = 512;
-/// Bytes of answers that a client has not taken; until it does, nothing more is read.
-const BACKLOG_MAX: usize = 8 << 20;
+/// Bytes of data that one client may have asked for and not taken; until it takes some, nothing
+/// more is read from it. A single longer read is served when nothing else is.
+const UNTAKEN_MAX: usize = 16 << 20;
 
 /// What kind of bytes come next.
 #[derive(Debug)]
@@ -63,6 +64,16 @@ struct Skipping {
     errno: Errno,
 }
 
+/// Bytes of data in a request's answer, if it succeeds.
+const fn data_len(request: &Request) -> usize {
+    match request.command {
+        Command::Read => request.len as usize,
+        Command::Write | Command::Flush | Command::Trim | Command::WriteZeroes | Command::Cache => {
+            0
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -79,6 +90,8 @@ pub(super) struct Client {
     writing: Option<Writing>,
     skipping: Option<Skipping>,
     unanswered: u32,
+    /// Bytes of data in the answers that are still to be given.
+    promised: usize,
     /// It is in the reactor's list of connections that have something to send.
     pub(super) listed: bool,
     /// It is in the reactor's list of connections that wait for room.
@@ -102,6 +115,7 @@ impl Client {
             writing: None,
             skipping: None,
             unanswered: 0,
+            promised: 0,
             listed: false,
             starved: false,
         }
@@ -190,7 +204,7 @@ impl Client {
         if self.skipping.is_some() {
             return self.skip(transmission);
         }
-        if self.unanswered >= UNANSWERED_MAX || self.outbound.backlog() > BACKLOG_MAX {
+        if self.unanswered >= UNANSWERED_MAX || self.outbound.backlog() > UNTAKEN_MAX {
             return Some(Wants::Room);
         }
         match transmission.next(self.inbound.unread()) {
@@ -199,11 +213,17 @@ impl Client {
                 if request.command != Command::Write && volume.engine.room() == 0 {
                     return Some(Wants::Room);
                 }
+                let untaken = self.promised + self.outbound.backlog();
+                let data = data_len(&request);
+                if untaken > 0 && data > 0 && untaken + data > UNTAKEN_MAX {
+                    return Some(Wants::Room);
+                }
                 let Some(asked) = requests.begin(&mut kit.slab, slot, request) else {
                     return Some(Wants::Room);
                 };
                 self.inbound.consume(REQUEST_LEN);
                 self.unanswered += 1;
+                self.promised += data;
                 if request.command == Command::Write {
                     self.writing = Some(Writing {
                         request: asked,
@@ -320,6 +340,7 @@ impl Client {
             unreachable!("requests come after the handshake");
         };
         let request = answer.request;
+        self.promised -= data_len(&request);
         if request.command == Command::Read && answer.errno == 0 {
             let mut head = [0; DATA_REPLY_MAX];
             let len = transmission.data_reply(

@@ -18,6 +18,8 @@ use rustix::net::{
 
 use super::config::NbdAddress;
 
+/// Bytes that a Unix socket takes before its reader does.
+const UNIX_SEND_BUFFER: usize = 2 << 20;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -138,11 +140,18 @@ pub(super) fn prepare_link(socket: impl AsFd, user_timeout: Duration) -> io::Res
     Ok(())
 }
 
-/// Options of a client's connection. A Unix socket has none of these: that is no error.
+/// Options of a client's connection. None of them is needed: it is served without.
 pub(super) fn prepare_client(socket: impl AsFd) {
     let socket = socket.as_fd();
-    let _ = sockopt::set_tcp_nodelay(socket, true);
-    let _ = sockopt::set_socket_keepalive(socket, true);
+    if sockopt::socket_domain(socket) == Ok(AddressFamily::UNIX) {
+        // The answers to 32 reads of 4 KiB do not fit the default, as the kernel counts. TCP finds
+        // the right size by itself. Root may have more than the system's limit.
+        let _ = sockopt::set_socket_send_buffer_size_force(socket, UNIX_SEND_BUFFER)
+            .or_else(|_| sockopt::set_socket_send_buffer_size(socket, UNIX_SEND_BUFFER));
+    } else {
+        let _ = sockopt::set_tcp_nodelay(socket, true);
+        let _ = sockopt::set_socket_keepalive(socket, true);
+    }
 }
 
 #[cfg(test)]
