@@ -4,15 +4,19 @@
 
 pub mod bits;
 pub mod config;
+mod disk;
 pub mod gateway;
 pub mod interval;
 pub mod io;
+mod primary;
+mod replica;
+mod slab;
+mod store;
+#[cfg(test)]
+mod tests;
 pub mod unstable;
 pub mod volume;
 pub mod window;
-
-#[cfg(test)]
-mod schedules;
 
 pub use config::{Canaries, Timing, VolumeConfig};
 pub use volume::Volume;

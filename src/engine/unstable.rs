@@ -1,93 +1,155 @@
-//! The changes that a replica holds and that may be missing on another one: those above `stable`.
+//! The changes that a replica holds and that may be missing on another one.
 //!
-//! Reconcile at promotion and the marking of an absent replica start from here. Where the list may
-//! not be complete it says so, and all active regions stand in for it.
+//! Two parts. *Recent*: changes of the primary that is served now, above the stable sequence it
+//! last told. *Brought along*: what was recent when a new primary (or the same one by a new link)
+//! took this replica up; it counts until that primary has overwritten or cleared up all of it
+//! (`reconcile`). Reconcile at promotion and the marking of an absent replica start from both.
+//! Where the list cannot be complete (the daemon restarted) it says so, and all active regions stand
+//! in for it.
 
 use std::collections::VecDeque;
 
 use crate::types::{Extent, Seq};
+use crate::wire::frame::Origin;
 
 /// Most changes that a primary lets be unstable at once.
 pub const UNSTABLE_MAX: u64 = 1024;
 
-/// Room of a list. A new primary adds changes of its own (reconciling included) to those that it
-/// found, so there is room for both.
+/// Room for recent changes: a peer that sends more than `UNSTABLE_MAX` costs exactness, not memory.
 const ROOM: usize = 2 * UNSTABLE_MAX as usize;
+/// Room for what was brought along through several changes of primary.
+const BROUGHT_MAX: usize = 8 * UNSTABLE_MAX as usize;
+
+/// One change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its number.
+    pub seq: Seq,
+    /// Where.
+    pub extent: Extent,
+    /// Where it came from.
+    pub origin: Origin,
+}
 
 /// The list, in the order of writes. Takes its memory once.
 #[derive(Clone, Debug)]
 pub struct Unstable {
-    changes: VecDeque<(Seq, Extent)>,
+    recent: VecDeque<Held>,
     stable: Seq,
-    /// Changes up to this one may be missing in the list although they are not stable.
-    missing: Seq,
+    brought: Vec<Held>,
+    /// `brought` is not all.
+    lost: bool,
+    /// What was brought along is dealt with once this one is stable.
+    through: Option<Seq>,
 }
 
 impl Unstable {
-    /// Of a store that was just opened: what the run before knew is lost, so the list is not exact
-    /// until `exact_from` and then `prune` say so. `blank` for a store that never held a change.
+    /// Of a store that was just opened: what the run before knew is lost, but for a store that
+    /// never held a change (`blank`).
     #[must_use]
     pub fn new(blank: bool) -> Self {
         Self {
-            changes: VecDeque::with_capacity(ROOM),
+            recent: VecDeque::with_capacity(ROOM),
             stable: Seq(0),
-            missing: if blank { Seq(0) } else { Seq(u64::MAX) },
+            brought: Vec::new(),
+            lost: !blank,
+            through: None,
         }
     }
 
-    /// Whether every change above stable that this replica holds is in the list.
+    /// Whether every change that may be missing elsewhere is in the list.
     #[must_use]
-    pub fn is_exact(&self) -> bool {
-        self.missing <= self.stable
+    pub const fn is_exact(&self) -> bool {
+        !self.lost
     }
 
-    /// What the list misses has no number above `last`: it is exact once that one is stable. Called
-    /// with the newest number that the primary had given out when it took up this replica.
-    pub fn exact_from(&mut self, last: Seq) {
-        self.missing = self.missing.min(last);
+    /// Whether there is nothing from before this primary took the replica up.
+    #[must_use]
+    pub fn is_reconciled(&self) -> bool {
+        !self.lost && self.brought.is_empty()
     }
 
-    /// The list may miss anything from now on, until `exact_from`.
-    pub fn lose(&mut self) {
-        self.missing = Seq(u64::MAX);
-    }
-
-    /// Adds a change. One that is known already (sent again) or stable changes nothing. If there is
-    /// no room, the oldest is dropped and the list is no longer exact.
-    pub fn note(&mut self, seq: Seq, extent: Extent) {
-        if seq <= self.stable {
+    /// Adds a change. One that is known already (sent again) or stable changes nothing.
+    pub fn note(&mut self, held: Held) {
+        if held.seq <= self.stable {
             return;
         }
-        let at = match self.changes.back() {
-            Some(&(last, _)) if last >= seq => {
-                match self.changes.binary_search_by_key(&seq, |change| change.0) {
+        let at = match self.recent.back() {
+            Some(last) if last.seq >= held.seq => {
+                match self.recent.binary_search_by_key(&held.seq, |held| held.seq) {
                     Ok(_) => return,
                     Err(at) => at,
                 }
             }
-            _ => self.changes.len(),
+            _ => self.recent.len(),
         };
-        if self.changes.len() < ROOM {
-            self.changes.insert(at, (seq, extent));
-        } else if at == 0 {
-            self.missing = self.missing.max(seq);
+        if self.recent.len() < ROOM {
+            self.recent.insert(at, held);
         } else {
-            let (dropped, _) = self.changes[0];
-            self.changes.pop_front();
-            self.missing = self.missing.max(dropped);
-            self.changes.insert(at - 1, (seq, extent));
+            self.lose();
+        }
+    }
+
+    /// Takes a recent change out that was not applied after all.
+    pub fn forget(&mut self, seq: Seq) {
+        if let Ok(at) = self.recent.binary_search_by_key(&seq, |held| held.seq) {
+            self.recent.remove(at);
         }
     }
 
     /// Every change up to `stable` is on all in-sync replicas: forgets them. Never goes back.
-    pub fn prune(&mut self, stable: Seq) {
+    /// Returns whether what was brought along is dealt with by this.
+    pub fn prune(&mut self, stable: Seq) -> bool {
         self.stable = self.stable.max(stable);
-        while let Some(&(seq, _)) = self.changes.front() {
-            if seq > self.stable {
-                break;
-            }
-            self.changes.pop_front();
+        while self
+            .recent
+            .front()
+            .is_some_and(|held| held.seq <= self.stable)
+        {
+            self.recent.pop_front();
         }
+        self.settle()
+    }
+
+    /// Another primary, or another link of the same, takes this replica up: what is recent counts
+    /// as brought along, and numbers go on above `base`.
+    pub fn take_stock(&mut self, base: Seq) {
+        self.through = None;
+        if self.brought.len() + self.recent.len() > BROUGHT_MAX {
+            self.lose();
+        } else if !self.lost {
+            for held in &self.recent {
+                if !self.brought.iter().any(|other| other.seq == held.seq) {
+                    self.brought.push(*held);
+                }
+            }
+        }
+        if base > self.stable {
+            self.stable = base;
+            self.recent.clear();
+        }
+    }
+
+    /// What was brought along is dealt with once `through` is stable. Returns whether it is so now.
+    pub fn reconcile(&mut self, through: Seq) -> bool {
+        self.through = Some(through);
+        self.settle()
+    }
+
+    fn settle(&mut self) -> bool {
+        let done = self.through.is_some_and(|through| through <= self.stable);
+        if done {
+            self.through = None;
+            self.brought.clear();
+            self.lost = false;
+        }
+        done
+    }
+
+    /// The list may miss anything from now on, until it is reconciled.
+    pub fn lose(&mut self) {
+        self.lost = true;
+        self.brought.clear();
     }
 
     /// Up to where everything is on all in-sync replicas, as far as this one was told.
@@ -96,35 +158,15 @@ impl Unstable {
         self.stable
     }
 
-    /// Whether the change is in the list.
-    #[must_use]
-    pub fn contains(&self, seq: Seq) -> bool {
-        self.changes
-            .binary_search_by_key(&seq, |change| change.0)
-            .is_ok()
-    }
-
-    /// The newest change in the list, or stable if there is none.
+    /// The newest recent change, or stable if there is none.
     #[must_use]
     pub fn last(&self) -> Seq {
-        self.changes.back().map_or(self.stable, |change| change.0)
+        self.recent.back().map_or(self.stable, |held| held.seq)
     }
 
-    /// The changes, in the order of writes.
-    pub fn iter(&self) -> impl Iterator<Item = (Seq, Extent)> + '_ {
-        self.changes.iter().copied()
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.changes.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+    /// What was brought along, then the recent changes, each in the order of writes.
+    pub fn iter(&self) -> impl Iterator<Item = Held> + '_ {
+        self.brought.iter().chain(&self.recent).copied()
     }
 }
 
@@ -132,68 +174,80 @@ impl Unstable {
 mod tests {
     use super::*;
 
-    fn at(block: u64) -> Extent {
-        Extent {
-            offset: block * 4096,
-            len: 4096,
+    fn held(seq: u64) -> Held {
+        Held {
+            seq: Seq(seq),
+            extent: Extent {
+                offset: seq * 4096,
+                len: 4096,
+            },
+            origin: Origin::default(),
         }
     }
 
     fn seqs(list: &Unstable) -> Vec<u64> {
-        list.iter().map(|(seq, _)| seq.0).collect()
+        list.iter().map(|held| held.seq.0).collect()
     }
 
     #[test]
     fn keeps_what_is_above_stable() {
         let mut list = Unstable::new(true);
         for seq in [3, 4, 7, 5, 4] {
-            list.note(Seq(seq), at(seq));
+            list.note(held(seq));
         }
         assert_eq!(seqs(&list), [3, 4, 5, 7]);
-        assert!(list.contains(Seq(5)) && !list.contains(Seq(6)));
         list.prune(Seq(4));
         list.prune(Seq(2));
-        list.note(Seq(4), at(4));
+        list.note(held(4));
         assert_eq!(seqs(&list), [5, 7]);
         assert_eq!((list.stable(), list.last()), (Seq(4), Seq(7)));
+        list.forget(Seq(5));
+        assert_eq!(seqs(&list), [7]);
         list.prune(Seq(9));
-        assert!(list.is_empty() && list.is_exact());
+        assert!(seqs(&list).is_empty() && list.is_exact());
         assert_eq!(list.last(), Seq(9));
     }
 
     #[test]
-    fn a_reopened_store_is_exact_only_after_what_it_lost_is_stable() {
-        let mut list = Unstable::new(false);
-        list.prune(Seq(100));
-        assert!(!list.is_exact());
-        list.exact_from(Seq(120));
-        list.note(Seq(121), at(0));
-        list.prune(Seq(119));
-        assert!(!list.is_exact());
-        list.prune(Seq(120));
-        assert!(list.is_exact());
-        assert_eq!(seqs(&list), [121]);
-        list.lose();
-        assert!(!list.is_exact());
+    fn what_was_brought_along_outlives_stable_until_reconciled() {
+        let mut list = Unstable::new(true);
+        list.note(held(3));
+        list.note(held(5));
+        list.take_stock(Seq(100));
+        list.note(held(101));
+        list.prune(Seq(101));
+        assert_eq!(seqs(&list), [3, 5]);
+        assert!(!list.reconcile(Seq(102)));
+        list.note(held(102));
+        // Taken up again before it was done: begins anew.
+        list.take_stock(Seq(100));
+        list.prune(Seq(103));
+        assert_eq!(seqs(&list), [3, 5, 102]);
+        assert!(list.reconcile(Seq(103)));
+        assert!(list.is_reconciled() && seqs(&list).is_empty());
     }
 
     #[test]
-    fn overflow_is_told_until_the_dropped_are_stable() {
-        let mut list = Unstable::new(true);
-        for seq in 1..=ROOM as u64 + 2 {
-            list.note(Seq(seq * 2), at(seq));
-        }
-        assert_eq!(list.len(), ROOM);
+    fn a_reopened_store_is_exact_only_after_reconciling() {
+        let mut list = Unstable::new(false);
         assert!(!list.is_exact());
-        assert!(!list.contains(Seq(4)) && list.contains(Seq(6)));
-        // One in the middle costs the oldest its place, one before all of them has none.
-        list.note(Seq(9), at(0));
-        assert_eq!(list.iter().next().map(|c| c.0), Some(Seq(8)));
-        list.note(Seq(5), at(0));
-        assert!(!list.contains(Seq(5)));
-        list.prune(Seq(5));
+        list.take_stock(Seq(100));
+        list.note(held(101));
+        list.prune(Seq(101));
         assert!(!list.is_exact());
-        list.prune(Seq(6));
+        assert!(!list.reconcile(Seq(105)));
+        assert!(list.prune(Seq(105)));
         assert!(list.is_exact());
+    }
+
+    #[test]
+    fn too_many_changes_cost_exactness() {
+        let mut list = Unstable::new(true);
+        for seq in 1..=ROOM as u64 {
+            list.note(held(seq));
+        }
+        assert!(list.is_exact());
+        list.note(held(ROOM as u64 + 1));
+        assert!(!list.is_exact());
     }
 }

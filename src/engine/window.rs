@@ -101,26 +101,65 @@ impl SessionWindows {
         self.entries.iter().map(|entry| entry.window)
     }
 
-    /// Another replica's windows follow, in place of these.
+    /// A change that was noted is not applied here after all: it waited, and its primary is gone.
+    pub fn forget(&mut self, origin: Origin) {
+        let Some(at) = self.position(origin.session) else {
+            return;
+        };
+        let window = &mut self.entries[at].window;
+        if window.confirmed <= origin.number && window.known(origin.number) == Known::Applied {
+            let at = origin.number - window.confirmed;
+            window.applied[(at / 64) as usize] &= !(1 << (at % 64));
+        }
+    }
+
+    /// Forgets which changes were applied, and nothing else. Against the rules: for a self-test.
+    pub fn forget_all(&mut self) {
+        for entry in &mut self.entries {
+            entry.window.applied = Default::default();
+        }
+    }
+
+    /// The primary's windows follow.
     pub fn import_begin(&mut self) {
         for entry in &mut self.entries {
             entry.imported = false;
         }
     }
 
-    /// Takes over one window, in place of what was known of that session.
-    pub fn import(&mut self, term: Term, window: SessionWindow) {
-        let entry = match self.position(window.session) {
-            Some(at) => &mut self.entries[at],
-            None => self.insert(term, window),
+    /// Takes over one window of the primary. Where this replica's own are complete, a change stays
+    /// noted only if both have it: one that only this replica holds is about to be overwritten, and
+    /// one that only the primary holds comes, and is noted, with its data. Where they are not, the
+    /// primary's stand in for them.
+    pub fn import(&mut self, term: Term, mut window: SessionWindow) {
+        let complete = self.complete;
+        let at = match self.position(window.session) {
+            Some(at) => at,
+            None => {
+                self.insert(term, SessionWindow::first(window.session));
+                self.entries.len() - 1
+            }
         };
-        entry.window = window;
+        let entry = &mut self.entries[at];
+        if complete && window.confirmed != LOST && entry.window.confirmed != LOST {
+            window.confirm(entry.window.confirmed);
+            entry.window.confirm(window.confirmed);
+            for (own, other) in entry.window.applied.iter_mut().zip(window.applied) {
+                *own &= other;
+            }
+        } else {
+            entry.window = window;
+        }
         entry.imported = true;
     }
 
-    /// All have been taken over: from now on these are complete.
+    /// All have been taken over: sessions that the primary has no window of have none here.
     pub fn import_end(&mut self) {
         self.entries.retain(|entry| entry.imported);
+    }
+
+    /// What the primary holds has been taken over to the last change: these are complete.
+    pub fn complete(&mut self) {
         self.complete = true;
     }
 
@@ -329,19 +368,24 @@ mod tests {
         assert_eq!(windows.export().count(), 0);
     }
 
+    fn hand_over(from: &SessionWindows, to: &mut SessionWindows) {
+        to.import_begin();
+        for window in from.export() {
+            to.import(Term(4), window);
+        }
+        to.import_end();
+    }
+
     #[test]
-    fn the_handed_over_windows_replace_the_own() {
+    fn incomplete_windows_are_replaced_by_the_primarys() {
         let mut old = SessionWindows::new(false);
         old.note(TERM, origin(7, 1, 1));
         old.note(TERM, origin(8, 1, 1));
         let mut new = SessionWindows::new(true);
         new.note(TERM, origin(7, 2, 1));
-        old.import_begin();
-        for window in new.export() {
-            old.import(Term(4), window);
-        }
+        hand_over(&new, &mut old);
         assert!(!old.is_complete());
-        old.import_end();
+        old.complete();
         assert!(old.is_complete());
         assert_eq!(old.look_up(TERM, origin(7, 1, 1)), Known::New);
         assert_eq!(old.look_up(TERM, origin(7, 2, 1)), Known::Applied);
@@ -349,15 +393,42 @@ mod tests {
     }
 
     #[test]
+    fn of_complete_windows_what_both_have_stays() {
+        let mut own = SessionWindows::new(true);
+        for number in [1, 3, 4] {
+            own.note(TERM, origin(7, number, 1));
+        }
+        own.note(TERM, origin(8, 1, 1));
+        let mut primary = SessionWindows::new(true);
+        for number in [2, 3, 4] {
+            primary.note(TERM, origin(7, number, 2));
+        }
+        hand_over(&primary, &mut own);
+        let known = [1, 2, 3, 4].map(|number| own.look_up(TERM, origin(7, number, 2)));
+        // 1 is confirmed; 2 comes with its data.
+        assert_eq!(
+            known,
+            [Known::Applied, Known::New, Known::Applied, Known::Applied]
+        );
+        assert_eq!(own.look_up(TERM, origin(8, 1, 1)), Known::New);
+    }
+
+    #[test]
+    fn a_change_that_was_dropped_while_it_waited_is_new_again() {
+        let mut windows = SessionWindows::new(true);
+        windows.note(TERM, origin(7, 1, 1));
+        windows.note(TERM, origin(7, 2, 1));
+        windows.forget(origin(7, 2, 1));
+        assert_eq!(windows.look_up(TERM, origin(7, 1, 1)), Known::Applied);
+        assert_eq!(windows.look_up(TERM, origin(7, 2, 1)), Known::New);
+    }
+
+    #[test]
     fn a_lost_session_is_refused_wherever_it_goes() {
         let mut windows = SessionWindows::new(false);
         windows.give_up(&listed(&[7]), TERM);
         let mut other = SessionWindows::new(true);
-        other.import_begin();
-        for window in windows.export() {
-            other.import(TERM, window);
-        }
-        other.import_end();
+        hand_over(&windows, &mut other);
         other.note(TERM, origin(7, 9, 9));
         assert_eq!(other.look_up(TERM, origin(7, 9, 9)), Known::Lost);
         assert_eq!(other.look_up(TERM, origin(9, 1, 1)), Known::New);

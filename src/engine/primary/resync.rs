@@ -1,0 +1,433 @@
+//! Bringing an absent replica back.
+//!
+//! From its attach on, the replica is sent every change. Beside that, every block that its bitmap
+//! here names is copied once, under a shared lock, so that no change is under way at that place.
+//! A bit of the bitmap is cleared only when the replica has *flushed* what brought the block in line,
+//! by the same attach. When nothing is left to be copied the replica begins to count: it is handed
+//! the session windows and the bitmaps of the other absent replicas, everything up to that moment is
+//! acknowledged and flushed by it, and then grow is proposed.
+
+use super::attach::send;
+use super::op::{Kind, Op, State};
+use super::peer::{Grow, Stage};
+use super::{Cx, Phase, Primary};
+use crate::engine::bits::Run;
+use crate::engine::io::{Buf, Effect, Note};
+use crate::member::io::ResyncProgress;
+use crate::meta::recovered::Bits;
+use crate::record::ReplicaState;
+use crate::types::{BLOCK, Extent, NodeId, REGION_BLOCKS, Seq, Time};
+use crate::wire::frame::{Frame, Origin};
+
+/// Blocks of one copy.
+const COPY_BLOCKS: u64 = 64;
+/// Copies in flight while clients are idle, and while they are not.
+const DEPTH: u32 = 8;
+const DEPTH_BUSY: u32 = 2;
+/// Extents that are acknowledged before the replica is asked to flush them.
+const FLUSH_EVERY: usize = 128;
+/// Extents that are remembered; beyond that blocks stay marked, and are copied again after a break.
+const REMEMBER_MAX: usize = 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Copying,
+    /// It counts; what came before `upto` is being acknowledged.
+    Catching {
+        upto: Seq,
+    },
+    /// It flushes what came before.
+    Flushing {
+        id: u32,
+    },
+}
+
+/// The resync of one replica, from one attach on.
+#[derive(Clone, Debug)]
+pub(super) struct Resync {
+    /// Blocks that are to be copied.
+    need: Bits,
+    left: u64,
+    cursor: u64,
+    in_flight: u32,
+    /// In line, not flushed; and being flushed.
+    acked: Vec<Extent>,
+    flushing: Vec<Extent>,
+    flush: Option<u32>,
+    step: Step,
+    total: u64,
+    copied: u64,
+    /// For the rate: when and how much last time, and the rate since.
+    sampled_at: Time,
+    sampled: u64,
+    rate: u64,
+}
+
+impl Resync {
+    /// A change is sent to the replica: it needs no copy of these blocks, and what was acknowledged
+    /// there before is not what it will have.
+    pub fn changed(&mut self, extent: Extent) {
+        if self.left > 0 {
+            let cleared = self
+                .need
+                .clear_range(extent.offset / BLOCK, u64::from(extent.len) / BLOCK);
+            self.left -= cleared;
+        }
+        subtract(&mut self.acked, extent);
+        subtract(&mut self.flushing, extent);
+    }
+
+    /// The replica has these blocks as they are here.
+    pub fn acknowledged(&mut self, extent: Extent) {
+        if self.acked.len() < REMEMBER_MAX {
+            self.acked.push(extent);
+        }
+    }
+
+    /// For status.
+    pub fn progress(&self, now: Time, replica: NodeId) -> ResyncProgress {
+        let span = now.since(self.sampled_at).as_millis() as u64;
+        let rate = if self.rate == 0 && span > 0 {
+            (self.copied - self.sampled) * 1000 / span
+        } else {
+            self.rate
+        };
+        ResyncProgress {
+            replica,
+            running: true,
+            blocks_left: self.left,
+            blocks_total: self.total,
+            rate,
+        }
+    }
+
+    fn sample(&mut self, now: Time) {
+        let span = now.since(self.sampled_at).as_millis() as u64;
+        if span >= 1000 {
+            self.rate = (self.copied - self.sampled) * 1000 / span;
+            self.sampled = self.copied;
+            self.sampled_at = now;
+        }
+    }
+}
+
+/// Takes an extent out of a list of extents.
+fn subtract(list: &mut Vec<Extent>, gone: Extent) {
+    let mut at = 0;
+    while at < list.len() {
+        let extent = list[at];
+        if !extent.overlaps(gone) {
+            at += 1;
+            continue;
+        }
+        list.swap_remove(at);
+        if extent.offset < gone.offset {
+            list.push(Extent {
+                offset: extent.offset,
+                len: (gone.offset - extent.offset) as u32,
+            });
+        }
+        if extent.end() > gone.end() {
+            list.push(Extent {
+                offset: gone.end(),
+                len: (extent.end() - gone.end()) as u32,
+            });
+        }
+    }
+}
+
+impl Primary {
+    /// A replica that is not in sync has reported; its report is in its bitmap.
+    pub(super) fn begin_resync(&mut self, at: usize, cx: &mut Cx<'_>) {
+        let peer = &mut self.peers[at];
+        let Some((_, bits)) = cx.store.dirty(peer.node) else {
+            panic!("an absent replica without a bitmap");
+        };
+        let need = bits.clone();
+        let total = need.count();
+        peer.stage = Stage::Live;
+        peer.heard_at = cx.now;
+        peer.resync = Some(Box::new(Resync {
+            left: total,
+            need,
+            cursor: 0,
+            in_flight: 0,
+            acked: Vec::with_capacity(REMEMBER_MAX),
+            flushing: Vec::with_capacity(REMEMBER_MAX),
+            flush: None,
+            step: Step::Copying,
+            total,
+            copied: 0,
+            sampled_at: cx.now,
+            sampled: 0,
+            rate: 0,
+        }));
+        cx.out.push(Effect::Note(Note::ResyncBegan {
+            replica: peer.node,
+            blocks: total,
+            full: peer.state == ReplicaState::New,
+        }));
+        self.refresh(cx);
+    }
+
+    /// The replica's link has ended, or it has left: what is not flushed stays marked.
+    pub(super) fn end_resync(&mut self, at: usize, cx: &mut Cx<'_>) {
+        if self.peers[at].resync.take().is_none() {
+            return;
+        }
+        let peer = &mut self.peers[at];
+        if peer.grow.is_none() {
+            // Nothing has been proposed: it does not count after all.
+            peer.counts = peer.state.is_in_sync();
+        }
+        for id in 0..self.ops.end() {
+            let Some(op) = self.ops.get(id).copied() else {
+                continue;
+            };
+            let Kind::Copy { peer, .. } = op.kind else {
+                continue;
+            };
+            if usize::from(peer) != at {
+                continue;
+            }
+            match op.state {
+                State::Locking if op.locked && !self.locks.is_granted(id) => self.finish(id, cx),
+                State::Locking | State::Reading => self.ops.at(id).cancelled = true,
+                _ => self.finish(id, cx),
+            }
+        }
+        cx.store.save_bitmaps(cx.out);
+    }
+
+    pub(super) fn advance_resyncs(&mut self, cx: &mut Cx<'_>) {
+        if self.phase != Phase::Serving || self.failing {
+            return;
+        }
+        for at in 0..self.peers.len() {
+            if self.peers[at].resync.is_some() {
+                self.advance_resync(at, cx);
+            }
+        }
+    }
+
+    fn advance_resync(&mut self, at: usize, cx: &mut Cx<'_>) {
+        self.issue_copies(at, cx);
+        let stable = self.stable;
+        let settled = self.reconcile.is_done() && self.shrink.is_none() && !self.unmarked;
+        let peer = &mut self.peers[at];
+        let configured = peer.configures == 0;
+        let link = peer.link;
+        let Some(resync) = &mut peer.resync else {
+            return;
+        };
+        resync.sample(cx.now);
+        let Some(link) = link else { return };
+        let idle = resync.left == 0 && resync.in_flight == 0;
+        match resync.step {
+            Step::Copying if idle && settled => self.begin_counting(at, cx),
+            Step::Copying => {
+                let due = resync.acked.len() >= FLUSH_EVERY || (idle && !resync.acked.is_empty());
+                if resync.flush.is_none() && due {
+                    self.flush_ids += 1;
+                    let id = self.flush_ids;
+                    std::mem::swap(&mut resync.acked, &mut resync.flushing);
+                    resync.flush = Some(id);
+                    send(link, Frame::Flush { id }, Buf::NONE, cx);
+                }
+            }
+            Step::Catching { upto } if stable >= upto && configured => {
+                self.flush_ids += 1;
+                let id = self.flush_ids;
+                resync.step = Step::Flushing { id };
+                if cx.config.canaries.clear_bit_before_flush {
+                    self.caught_up(at, cx);
+                    return;
+                }
+                send(link, Frame::Flush { id }, Buf::NONE, cx);
+            }
+            Step::Catching { .. } | Step::Flushing { .. } => {}
+        }
+    }
+
+    fn issue_copies(&mut self, at: usize, cx: &mut Cx<'_>) {
+        let copies = |peer: &super::peer::Peer| peer.resync.as_ref().map_or(0, |r| r.in_flight);
+        let own: u32 = self.peers.iter().map(copies).sum();
+        let busy = self.ops.len() > own as usize;
+        let depth = if busy { DEPTH_BUSY } else { DEPTH };
+        loop {
+            let Some(resync) = &mut self.peers[at].resync else {
+                return;
+            };
+            if resync.left == 0 || resync.in_flight >= depth || resync.step != Step::Copying {
+                return;
+            }
+            let run = resync
+                .need
+                .next_run(resync.cursor, COPY_BLOCKS, REGION_BLOCKS)
+                .or_else(|| resync.need.next_run(0, COPY_BLOCKS, REGION_BLOCKS));
+            let Some(Run { first, count }) = run else {
+                panic!("{} blocks are left and none is found", resync.left);
+            };
+            resync.need.clear_range(first, count);
+            resync.left -= count;
+            resync.cursor = first + count;
+            resync.in_flight += 1;
+            let extent = Extent {
+                offset: first * BLOCK,
+                len: (count * BLOCK) as u32,
+            };
+            self.copy_ids += 1;
+            let id = self.copy_ids;
+            let kind = Kind::Copy { peer: at as u8, id };
+            let op = self.ops.insert(Op::own(kind, extent, Origin::default()));
+            self.lock(op, cx);
+        }
+    }
+
+    /// The data of a copy is here.
+    pub(super) fn send_copy(&mut self, id: u32, at: usize, zero: bool, cx: &mut Cx<'_>) {
+        let op = self.ops.at(id);
+        op.state = State::Sent;
+        let (extent, buf, kind) = (op.blocks, op.buf, op.kind);
+        let Kind::Copy { id: copy, .. } = kind else {
+            panic!("not a copy");
+        };
+        let peer = &self.peers[at];
+        let (Some(link), Some(_)) = (peer.link, &peer.resync) else {
+            self.finish(id, cx);
+            return;
+        };
+        let frame = Frame::Copy {
+            resync: peer.attach,
+            id: copy,
+            extent,
+            zero,
+        };
+        let buf = if zero { Buf::NONE } else { buf };
+        send(link, frame, buf, cx);
+    }
+
+    /// The replica has stored a copy.
+    pub(super) fn copied(&mut self, at: usize, copy: u32, cx: &mut Cx<'_>) {
+        self.peers[at].heard_at = cx.now;
+        let of = |op: &Op| matches!(op.kind, Kind::Copy { peer, id } if usize::from(peer) == at && id == copy);
+        let Some((id, extent)) = self
+            .ops
+            .iter()
+            .find(|(_, op)| of(op) && op.state == State::Sent)
+            .map(|(id, op)| (id, op.blocks))
+        else {
+            return;
+        };
+        self.finish(id, cx);
+        let node = self.peers[at].node;
+        if let Some(resync) = &mut self.peers[at].resync {
+            resync.in_flight -= 1;
+            resync.copied += u64::from(extent.len) / BLOCK;
+            resync.acknowledged(extent);
+            if cx.config.canaries.clear_bit_before_flush {
+                cx.store.clear_dirty(node, extent);
+            }
+        }
+    }
+
+    /// The replica has flushed for its resync.
+    pub(super) fn resync_flushed(&mut self, at: usize, id: u32, cx: &mut Cx<'_>) {
+        let node = self.peers[at].node;
+        let Some(resync) = &mut self.peers[at].resync else {
+            return;
+        };
+        if resync.flush == Some(id) {
+            resync.flush = None;
+            for extent in resync.flushing.drain(..) {
+                cx.store.clear_dirty(node, extent);
+            }
+        } else if resync.step == (Step::Flushing { id }) {
+            self.caught_up(at, cx);
+        }
+    }
+
+    /// Nothing is left to be copied: the replica counts from now on.
+    fn begin_counting(&mut self, at: usize, cx: &mut Cx<'_>) {
+        let Some(link) = self.peers[at].link else {
+            return;
+        };
+        self.hand_windows(link, cx);
+        if !cx.config.canaries.skip_grow_bitmaps {
+            self.hand_bitmaps(at, cx);
+        }
+        let entry = cx.record.last_entry;
+        send(link, Frame::DirtyRunsEnd { entry }, Buf::NONE, cx);
+        let upto = self.seq;
+        let peer = &mut self.peers[at];
+        peer.configures += 1;
+        peer.counts = true;
+        peer.told_reconciled = true;
+        if let Some(resync) = &mut peer.resync {
+            resync.step = Step::Catching { upto };
+        }
+        send(link, Frame::Reconciled { through: upto }, Buf::NONE, cx);
+        self.refresh(cx);
+    }
+
+    fn hand_bitmaps(&self, at: usize, cx: &mut Cx<'_>) {
+        let Some(link) = self.peers[at].link else {
+            return;
+        };
+        for (other, peer) in self.peers.iter().enumerate() {
+            if other == at || other == self.me {
+                continue;
+            }
+            let Some((since, bits)) = cx.store.dirty(peer.node) else {
+                continue;
+            };
+            let absent = peer.node;
+            let mut from = Some(Run { first: 0, count: 0 });
+            while let Some(Run { first, count }) = from {
+                cx.out.push(Effect::Send {
+                    link,
+                    frame: Frame::DirtyRun {
+                        absent,
+                        since,
+                        first,
+                        blocks: count,
+                    },
+                    buf: Buf::NONE,
+                });
+                from = bits.next_run(first + count, u64::MAX / 2, u64::MAX / 2);
+            }
+        }
+    }
+
+    /// Everything up to the moment it began to count is durable there.
+    fn caught_up(&mut self, at: usize, cx: &mut Cx<'_>) {
+        let peer = &mut self.peers[at];
+        let Some(resync) = peer.resync.take() else {
+            return;
+        };
+        peer.grow = Some(Grow {
+            boot: peer.boot,
+            store: peer.report_store,
+        });
+        self.propose_at = cx.now;
+        cx.out.push(Effect::Note(Note::ResyncDone {
+            replica: peer.node,
+            copied: resync.copied,
+        }));
+    }
+
+    /// The log says that the replica is in sync.
+    pub(super) fn grown(&mut self, at: usize, cx: &mut Cx<'_>) {
+        let peer = &mut self.peers[at];
+        peer.grow = None;
+        peer.counts = true;
+        peer.reported = true;
+        let node = self.node_of(at);
+        cx.store.end_absent(node, cx.out);
+        for other in 0..self.peers.len() {
+            if other != self.me && self.peers[other].counts && self.peers[other].is_live() {
+                self.send_mark(other, at, cx);
+            }
+        }
+    }
+}

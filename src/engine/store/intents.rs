@@ -1,0 +1,369 @@
+//! The write-intent table: regions in which replicas may differ, by slot of the on-disk ring.
+//!
+//! Pure bookkeeping: decides which slot a region gets, what the next ring record changes and when a
+//! region may be cleared; `Store` writes the records.
+//!
+//! A region may be cleared when nothing in flight uses it, its last change is below the watermark
+//! (durable on every in-sync replica), it is not *held* (brought along from a time whose differences
+//! have not been reconciled), and no bitmap page that it stands in for is still unwritten.
+
+use crate::meta::ring::{CHANGES_MAX, SLOTS};
+use crate::types::Seq;
+
+/// Active regions above which records clear others along the way: what is left then has room for
+/// everything that a replica brings along from an earlier time.
+const ACTIVE_SOFT: usize = SLOTS / 4 * 3;
+/// Slots that are looked at for clearing along with one record.
+const SWEEP: usize = 256;
+const NONE: u16 = u16::MAX;
+
+const _: () = assert!(SLOTS < NONE as usize);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    /// In a record that is not durable yet.
+    Activating,
+    Active,
+    /// A record that clears it is being written.
+    Clearing,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    state: State,
+    region: u32,
+    /// Changes in flight.
+    users: u32,
+    /// Newest change.
+    last: Seq,
+    /// Brought along: see `Intents::hold`.
+    held: bool,
+    /// Bitmap pages whose bits for this region only this intent stands for, by kind.
+    unwritten: u16,
+    /// Those of them that are being written.
+    writing: u16,
+}
+
+const FREE: Slot = Slot {
+    state: State::Free,
+    region: 0,
+    users: 0,
+    last: Seq(0),
+    held: false,
+    unwritten: 0,
+    writing: 0,
+};
+
+/// What a slot holds from a record on.
+pub(super) type Entry = (u16, Option<u32>);
+
+/// What a region's intent is good for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Durable: go on.
+    Active,
+    /// Part of the next record.
+    Soon,
+    /// No slot can be cleared now.
+    Full,
+}
+
+/// The table.
+#[derive(Clone, Debug)]
+pub(super) struct Intents {
+    slots: Vec<Slot>,
+    /// By region.
+    index: Vec<u16>,
+    free: Vec<u16>,
+    /// What is on disk, as of the record that is being written.
+    table: Vec<Option<u32>>,
+    batch: Vec<Entry>,
+    next: Vec<Entry>,
+    writing: bool,
+    record: u64,
+    hand: usize,
+    active: usize,
+    /// Kinds of bitmap pages that are in use.
+    kinds: u16,
+}
+
+impl Intents {
+    /// From what the ring said: every region in it is held.
+    pub fn new(table: Vec<Option<u32>>, record: u64, regions: u64) -> Self {
+        assert_eq!(table.len(), SLOTS);
+        let mut slots = vec![FREE; SLOTS];
+        let mut index = vec![NONE; regions as usize];
+        let mut free = Vec::with_capacity(SLOTS);
+        for at in (0..SLOTS).rev() {
+            match table[at] {
+                Some(region) => {
+                    slots[at] = Slot {
+                        state: State::Active,
+                        region,
+                        held: true,
+                        unwritten: u16::MAX,
+                        ..FREE
+                    };
+                    index[region as usize] = at as u16;
+                }
+                None => free.push(at as u16),
+            }
+        }
+        Self {
+            active: SLOTS - free.len(),
+            slots,
+            index,
+            free,
+            table,
+            batch: Vec::with_capacity(CHANGES_MAX),
+            next: Vec::with_capacity(SLOTS),
+            writing: false,
+            record,
+            hand: 0,
+            kinds: 0,
+        }
+    }
+
+    /// The kinds of bitmap pages that are in use.
+    pub fn set_kinds(&mut self, kinds: u16) {
+        self.kinds = kinds;
+    }
+
+    /// A change of the region begins. Unless `Full`, it counts as a user until `leave`.
+    pub fn enter(&mut self, region: u32, seq: Seq, watermark: Seq, bits: u16) -> Use {
+        let mut at = self.index[region as usize];
+        if at == NONE {
+            at = match self.free.pop() {
+                Some(at) => at,
+                None => match self.evict(watermark) {
+                    Some(at) => at,
+                    None => return Use::Full,
+                },
+            };
+            self.slots[usize::from(at)] = Slot {
+                state: State::Activating,
+                region,
+                ..FREE
+            };
+            self.index[region as usize] = at;
+            self.active += 1;
+            self.next.push((at, Some(region)));
+        }
+        let slot = &mut self.slots[usize::from(at)];
+        slot.users += 1;
+        slot.last = slot.last.max(seq);
+        slot.unwritten |= bits;
+        if slot.state == State::Active {
+            Use::Active
+        } else {
+            Use::Soon
+        }
+    }
+
+    /// A change of the region has ended.
+    pub fn leave(&mut self, region: u32) {
+        let at = self.index[region as usize];
+        assert!(at != NONE, "region {region} is in use and not active");
+        let slot = &mut self.slots[usize::from(at)];
+        assert!(slot.users > 0, "region {region} is not in use");
+        slot.users -= 1;
+    }
+
+    /// Bits of the region were set that only its intent stands for.
+    pub fn mark(&mut self, region: u32, bits: u16) {
+        let at = self.index[region as usize];
+        if at != NONE {
+            self.slots[usize::from(at)].unwritten |= bits;
+        }
+    }
+
+    /// As `mark`, for every active region.
+    pub fn mark_all(&mut self, bits: u16) {
+        for slot in &mut self.slots {
+            slot.unwritten |= bits;
+        }
+    }
+
+    /// Whether the region's intent is durable.
+    pub fn is_active(&self, region: u32) -> bool {
+        let at = self.index[region as usize];
+        at != NONE && self.slots[usize::from(at)].state == State::Active
+    }
+
+    /// The active regions.
+    pub fn regions(&self) -> impl Iterator<Item = u32> + '_ {
+        self.slots
+            .iter()
+            .filter(|slot| matches!(slot.state, State::Active | State::Activating))
+            .map(|slot| slot.region)
+    }
+
+    /// The region's differences are from a time that has not been reconciled: it stays.
+    pub fn hold(&mut self, region: u32) {
+        let at = self.index[region as usize];
+        if at != NONE {
+            self.slots[usize::from(at)].held = true;
+        }
+    }
+
+    /// All of them stay.
+    pub fn hold_all(&mut self) {
+        for slot in &mut self.slots {
+            slot.held |= slot.state != State::Free;
+        }
+    }
+
+    /// What was held has been reconciled by changes up to `through`.
+    pub fn release(&mut self, through: Seq) {
+        for slot in &mut self.slots {
+            if slot.held {
+                slot.held = false;
+                slot.last = slot.last.max(through);
+            }
+        }
+    }
+
+    /// Writing of the bitmap pages of kind `bit` that cover `regions` begins.
+    pub fn page_begins(&mut self, regions: std::ops::Range<u32>, bit: u16) {
+        self.each_in(regions, |slot| {
+            slot.writing |= slot.unwritten & bit;
+            slot.unwritten &= !bit;
+        });
+    }
+
+    /// It has ended.
+    pub fn page_ends(&mut self, regions: std::ops::Range<u32>, bit: u16) {
+        self.each_in(regions, |slot| slot.writing &= !bit);
+    }
+
+    fn each_in(&mut self, regions: std::ops::Range<u32>, mut act: impl FnMut(&mut Slot)) {
+        if regions.len() < SLOTS {
+            let end = regions.end.min(self.index.len() as u32);
+            for region in regions.start..end {
+                let at = self.index[region as usize];
+                if at != NONE {
+                    act(&mut self.slots[usize::from(at)]);
+                }
+            }
+        } else {
+            for slot in &mut self.slots {
+                if regions.contains(&slot.region) {
+                    act(slot);
+                }
+            }
+        }
+    }
+
+    /// Whether there are so many that clearing should be helped along.
+    pub fn is_crowded(&self) -> bool {
+        self.active > ACTIVE_SOFT
+    }
+
+    /// How many are active.
+    pub fn active(&self) -> usize {
+        self.active
+    }
+
+    /// Kinds of bitmap pages that keep regions from being cleared which otherwise could be, with
+    /// one such region of each kind: `found(region, kinds)`.
+    pub fn blocked_by_pages(&self, watermark: Seq, mut found: impl FnMut(u32, u16)) {
+        for slot in &self.slots {
+            let kinds = slot.unwritten & self.kinds;
+            if kinds != 0 && Self::is_old(slot, watermark) {
+                found(slot.region, kinds);
+            }
+        }
+    }
+
+    /// Takes up the next record if there is something to record: returns its number.
+    pub fn begin_record(&mut self, watermark: Seq, clear_all: bool) -> Option<u64> {
+        if self.writing || (self.next.is_empty() && !clear_all) {
+            return None;
+        }
+        let count = self.next.len().min(CHANGES_MAX);
+        self.batch.clear();
+        self.batch.extend(self.next.drain(..count));
+        if clear_all || self.is_crowded() {
+            let sweep = if clear_all { SLOTS } else { SWEEP };
+            self.sweep(watermark, sweep);
+        }
+        if self.batch.is_empty() {
+            return None;
+        }
+        for &(slot, region) in &self.batch {
+            self.table[usize::from(slot)] = region;
+        }
+        self.writing = true;
+        Some(self.record + 1)
+    }
+
+    /// The changes of the record that is being written, and the table after them.
+    pub fn record(&self) -> (&[Entry], &[Option<u32>]) {
+        (&self.batch, &self.table)
+    }
+
+    /// The record is durable.
+    pub fn end_record(&mut self) {
+        assert!(self.writing);
+        self.writing = false;
+        self.record += 1;
+        for &(at, region) in &self.batch {
+            let slot = &mut self.slots[usize::from(at)];
+            if region.is_some() {
+                assert!(slot.state == State::Activating);
+                slot.state = State::Active;
+            } else {
+                assert!(slot.state == State::Clearing);
+                *slot = FREE;
+                self.free.push(at);
+            }
+        }
+        self.batch.clear();
+    }
+
+    /// Whether a record is being written or waits.
+    pub fn is_busy(&self) -> bool {
+        self.writing || !self.next.is_empty()
+    }
+
+    fn sweep(&mut self, watermark: Seq, most: usize) {
+        for _ in 0..most {
+            if self.batch.len() == CHANGES_MAX {
+                return;
+            }
+            let at = self.hand;
+            self.hand = (at + 1) % SLOTS;
+            let kinds = self.kinds;
+            let slot = &mut self.slots[at];
+            if Self::is_clearable(slot, watermark, kinds) {
+                slot.state = State::Clearing;
+                self.index[slot.region as usize] = NONE;
+                self.active -= 1;
+                self.batch.push((at as u16, None));
+            }
+        }
+    }
+
+    fn evict(&mut self, watermark: Seq) -> Option<u16> {
+        for _ in 0..SLOTS {
+            let at = self.hand;
+            self.hand = (at + 1) % SLOTS;
+            let slot = &self.slots[at];
+            if Self::is_clearable(slot, watermark, self.kinds) {
+                self.index[slot.region as usize] = NONE;
+                self.active -= 1;
+                return Some(at as u16);
+            }
+        }
+        None
+    }
+
+    fn is_clearable(slot: &Slot, watermark: Seq, kinds: u16) -> bool {
+        Self::is_old(slot, watermark) && (slot.unwritten | slot.writing) & kinds == 0
+    }
+
+    fn is_old(slot: &Slot, watermark: Seq) -> bool {
+        slot.state == State::Active && slot.users == 0 && !slot.held && slot.last <= watermark
+    }
+}

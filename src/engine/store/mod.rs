@@ -1,0 +1,567 @@
+//! One replica's store as the engine sees it: what is in flight on the disk, the write-intent table,
+//! the bitmaps, and what is known about changes that other replicas may miss.
+//!
+//! Primary and replica use it in the same way: `apply` puts a change on disk (activating its region
+//! first), `flush` makes durable, `done` says what has ended. It decides nothing about who may write.
+//!
+//! Rules kept here:
+//! - A change reaches the disk only after the intent of its region is durable.
+//! - An intent is cleared only as `Intents` says, and only after the bitmap pages of its region are
+//!   durable.
+//! - The superblock names a bitmap only after the pages are durable whose bits no intent stands for.
+//! - Ring records, and superblocks, are written one at a time; every page by one write at a time.
+
+mod apply;
+mod bitmaps;
+mod intents;
+mod mark;
+mod page;
+
+use apply::Apply;
+pub(super) use apply::{Job, Owner};
+use bitmaps::{Bitmaps, PageName};
+use intents::Intents;
+pub(super) use mark::Begin;
+use page::Pages;
+
+use super::config::Canaries;
+use super::disk::{DiskTable, DiskUse};
+use super::io::{Buf, DiskOp, Effect, Effects, LinkId};
+use super::slab::Slab;
+use super::unstable::Unstable;
+use super::window::SessionWindows;
+use crate::meta::recovered::{Bits, Layout, Recovered};
+use crate::meta::superblock::Superblock;
+use crate::meta::{PageBytes, layout, ring};
+use crate::types::{Extent, Index, NodeId, Seq, StoreId, Term, VolumeId};
+
+/// Changes after which a crowded table asks for a flush: each activates one region at most.
+const UNFLUSHED_MAX: u64 = 1024;
+
+/// Who asked for a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlushUser {
+    /// A round of the primary of this epoch.
+    Round { epoch: u32, round: u32 },
+    /// A primary, by this link.
+    Replica { link: LinkId, id: u32 },
+}
+
+/// Something has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// A change is stored, or failed.
+    Applied { owner: Owner, errno: u16 },
+    /// A flush has succeeded or failed.
+    Flushed { user: FlushUser, errno: u16 },
+}
+
+/// When an intent's changes are old enough to be cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clearing {
+    /// It counts: durable on every in-sync replica.
+    Flushed,
+    /// Not in sync: stored by every in-sync replica, which have marked it in their bitmaps. What was
+    /// brought along from before is held and not cleared at all.
+    Stable,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FlushWait {
+    user: FlushUser,
+    disk: bool,
+    /// Pages of the written regions with bare changes up to this version are part of it.
+    version: u64,
+    errno: u16,
+}
+
+/// The store.
+#[derive(Clone, Debug)]
+pub(super) struct Store {
+    pub disk: DiskTable,
+    pub done: Vec<Done>,
+    pub id: StoreId,
+    pub size: u64,
+    pub term: Term,
+    /// Newest sequence number that was seen.
+    pub seq: Seq,
+    /// As the ring has it on disk.
+    pub seq_proven: Seq,
+    /// Every change up to this one is durable on all in-sync replicas.
+    pub flushed: Seq,
+    clearing: Clearing,
+    /// Not in sync, as far as is known: intents that were brought along stay.
+    keep_held: bool,
+    pub unstable: Unstable,
+    pub windows: SessionWindows,
+    /// Metadata or a flush failed with this error: nothing can be promised any more.
+    pub broken: Option<u16>,
+    cluster: u128,
+    volume: VolumeId,
+    node: NodeId,
+    layout: Layout,
+    canaries: Canaries,
+    intents: Intents,
+    bitmaps: Bitmaps,
+    pages: Pages,
+    applies: Slab<Apply>,
+    /// Applies that wait for a slot or for a record, oldest first.
+    waiting: Vec<u32>,
+    scratch: Vec<u32>,
+    flushes: Slab<FlushWait>,
+    /// Durable superblock generation, the one being written, and the one that is wanted.
+    generation: u64,
+    generation_writing: Option<u64>,
+    generation_wanted: u64,
+    record_seq: Seq,
+    /// Numbers of the term that is served now are above this one.
+    first: Seq,
+    clear_all: bool,
+    /// Changes wait for a slot that only a flush can free.
+    pub starved: bool,
+}
+
+impl Store {
+    /// From what the store said when it was opened.
+    pub fn new(recovered: Recovered, canaries: Canaries) -> Self {
+        let regions = layout::regions(recovered.size);
+        let blank = recovered.term == Term(0) && recovered.seq == Seq(0);
+        let intents = Intents::new(recovered.active, recovered.record, regions);
+        let bitmaps = Bitmaps::new(recovered.size, recovered.written, recovered.dirty);
+        let mut store = Self {
+            disk: DiskTable::new(),
+            done: Vec::with_capacity(64),
+            id: recovered.store,
+            size: recovered.size,
+            term: recovered.term,
+            seq: recovered.seq,
+            seq_proven: recovered.seq,
+            flushed: Seq(0),
+            clearing: Clearing::Flushed,
+            keep_held: true,
+            unstable: Unstable::new(blank),
+            windows: SessionWindows::new(blank),
+            broken: None,
+            cluster: recovered.cluster,
+            volume: recovered.volume,
+            node: recovered.node,
+            layout: recovered.layout,
+            canaries,
+            intents,
+            bitmaps,
+            pages: Pages::new(),
+            applies: Slab::new(256),
+            waiting: Vec::with_capacity(256),
+            scratch: Vec::with_capacity(256),
+            flushes: Slab::new(16),
+            generation: recovered.generation,
+            generation_writing: None,
+            generation_wanted: recovered.generation,
+            record_seq: Seq(0),
+            first: Seq(0),
+            clear_all: false,
+            starved: false,
+        };
+        store.recover_marks();
+        store
+    }
+
+    /// What the last run may have marked in memory only: all blocks of the active regions.
+    fn recover_marks(&mut self) {
+        let kinds = self.bitmaps.kinds();
+        self.intents.set_kinds(kinds);
+        for region in self.intents.regions() {
+            self.bitmaps.mark_region(kinds, region, false);
+        }
+    }
+
+    // What is known of the store.
+
+    /// Bytes of the metadata page that is being written from this buffer.
+    pub fn page(&self, page: u32) -> &PageBytes {
+        self.pages.bytes(page)
+    }
+
+    /// Whether the region has ever been written; it reads as zeroes if not.
+    pub fn is_written(&self, region: u32) -> bool {
+        self.bitmaps.is_written(region)
+    }
+
+    /// Whether the region's intent is durable.
+    pub fn is_active(&self, region: u32) -> bool {
+        self.intents.is_active(region)
+    }
+
+    /// The active regions.
+    pub fn active_regions(&self) -> impl Iterator<Item = u32> + '_ {
+        self.intents.regions()
+    }
+
+    /// How many there are.
+    pub fn active(&self) -> usize {
+        self.intents.active()
+    }
+
+    /// The written regions, one bit each.
+    pub fn written(&self) -> &Bits {
+        &self.bitmaps.written
+    }
+
+    /// What an absent replica misses, and since which entry.
+    pub fn dirty(&self, replica: NodeId) -> Option<(Index, &Bits)> {
+        let absent = self.bitmaps.absent(replica)?;
+        Some((absent.since, &absent.bits))
+    }
+
+    /// Whether no change of an earlier primary or link can reach the disk any more.
+    pub fn is_drained(&self) -> bool {
+        self.applies.len() == 0
+    }
+
+    /// Whether nothing at all is in flight or wanted.
+    pub fn at_rest(&self) -> bool {
+        self.disk.len() == 0
+            && self.applies.len() == 0
+            && self.done.is_empty()
+            && self.flushes.len() == 0
+            && !self.bitmaps.is_queued()
+            && !self.intents.is_busy()
+            && self.generation_wanted == self.generation
+    }
+
+    fn watermark(&self) -> Seq {
+        if self.canaries.clear_intent_early {
+            return Seq(u64::MAX);
+        }
+        match self.clearing {
+            Clearing::Flushed => self.flushed,
+            Clearing::Stable => self.unstable.stable(),
+        }
+    }
+
+    // What primary and replica ask for.
+
+    /// A read of whole blocks, for the primary.
+    pub fn read(&mut self, what: DiskUse, extent: Extent, probe_zero: bool, out: &mut Effects) {
+        let id = self.disk.begin(what);
+        let op = DiskOp::Read { extent, probe_zero };
+        out.push(Effect::Disk { id, op });
+    }
+
+    /// Everything that has been stored becomes durable, and what proves it.
+    pub fn flush(&mut self, user: FlushUser, out: &mut Effects) {
+        if let Some(errno) = self.broken {
+            self.done.push(Done::Flushed { user, errno });
+            return;
+        }
+        let version = self.bitmaps.version();
+        let flush = self.flushes.insert(FlushWait {
+            user,
+            disk: true,
+            version,
+            errno: 0,
+        });
+        let id = self.disk.begin(DiskUse::Flush(flush));
+        let op = DiskOp::Flush;
+        out.push(Effect::Disk { id, op });
+        if !self.bitmaps.written_durable(version) {
+            self.bitmaps.queue_bare(bitmaps::WRITTEN);
+            self.write_pages(out);
+        }
+    }
+
+    /// Takes the term, durably: `is_durable` tells when.
+    pub fn set_term(&mut self, term: Term, out: &mut Effects) -> u64 {
+        assert!(term >= self.term, "a term is taken back");
+        if term > self.term {
+            self.term = term;
+            return self.want_superblock(out);
+        }
+        self.generation_wanted
+    }
+
+    /// The newest superblock that was asked for.
+    pub fn wanted(&self) -> u64 {
+        self.generation_wanted
+    }
+
+    /// Whether the superblock that was asked for is durable.
+    pub fn is_durable(&self, generation: u64) -> bool {
+        self.generation >= generation
+    }
+
+    /// The primary says what is stable and what is durable everywhere.
+    pub fn set_watermarks(&mut self, stable: Seq, flushed: Seq, out: &mut Effects) {
+        if stable > self.unstable.stable() {
+            if self.unstable.prune(stable) {
+                self.reconciled(stable);
+            }
+            if self.canaries.prune_window_at_stable {
+                self.windows.forget_all();
+            }
+        }
+        if flushed > self.flushed {
+            self.flushed = flushed;
+        }
+        self.retry_waiting(out);
+    }
+
+    /// All that was reported is dealt with once `through` is stable.
+    pub fn reconcile_through(&mut self, through: Seq) {
+        if self.unstable.reconcile(through) {
+            self.reconciled(through);
+        }
+    }
+
+    fn reconciled(&mut self, through: Seq) {
+        self.windows.complete();
+        if !self.keep_held {
+            self.intents.release(through.max(self.seq));
+        }
+    }
+
+    /// This replica is in sync from now on, and what it brought along is like any other once it has
+    /// been reconciled.
+    pub fn set_in_sync(&mut self) {
+        self.clearing = Clearing::Flushed;
+        self.keep_held = false;
+        if self.unstable.is_reconciled() {
+            self.intents.release(self.seq);
+        }
+    }
+
+    /// This replica is not in sync: what it brought along stays.
+    pub fn set_behind(&mut self) {
+        self.clearing = Clearing::Stable;
+        self.keep_held = true;
+    }
+
+    /// This replica counts from now on, but the log does not say yet that it is in sync.
+    pub fn set_counting(&mut self) {
+        self.clearing = Clearing::Flushed;
+    }
+
+    /// Another primary or another link takes this replica up: what it holds counts as brought along.
+    /// With `all`, every intent stays (the replica is not in sync), else those that are not exact.
+    pub fn take_stock(&mut self, base: Seq, all: bool) {
+        self.unstable.take_stock(base);
+        self.first = self.first.max(base);
+        if all || !self.unstable.is_exact() {
+            self.intents.hold_all();
+        } else {
+            for held in self.unstable.iter() {
+                self.intents.hold(held.extent.region());
+            }
+        }
+    }
+
+    /// Clears every intent that can be cleared, and writes the pages that stand in the way.
+    pub fn clear_idle(&mut self, out: &mut Effects) {
+        self.clear_all = true;
+        self.queue_blocking_pages();
+        self.write_pages(out);
+        self.write_record(out);
+    }
+
+    /// Whether a flush would help: changes wait for a slot, or the table is crowded and so much has
+    /// changed since the last flush that most of it cannot be cleared.
+    pub fn wants_flush(&self) -> bool {
+        let changed = self.seq.0.saturating_sub(self.flushed.0.max(self.first.0));
+        self.starved || (self.intents.is_crowded() && changed > UNFLUSHED_MAX)
+    }
+
+    // What the disk says.
+
+    /// A disk operation of the store has ended.
+    pub fn disk_ended(&mut self, what: DiskUse, errno: u16, out: &mut Effects) {
+        match what {
+            DiskUse::Apply(apply) => self.applied(apply, errno),
+            DiskUse::Flush(flush) => {
+                let wait = self.flushes.at(flush);
+                wait.disk = false;
+                wait.errno = errno;
+                if errno != 0 {
+                    self.fail(errno);
+                }
+                self.end_flushes();
+            }
+            DiskUse::Superblock => {
+                let Some(generation) = self.generation_writing.take() else {
+                    panic!("no superblock was being written");
+                };
+                if errno == 0 {
+                    self.generation = generation;
+                } else {
+                    self.fail(errno);
+                }
+                self.write_superblock(out);
+            }
+            DiskUse::Record => {
+                if errno == 0 {
+                    self.seq_proven = self.seq_proven.max(self.record_seq);
+                    self.intents.end_record();
+                    self.start_waiting(out);
+                    self.retry_waiting(out);
+                } else {
+                    self.fail(errno);
+                }
+            }
+            DiskUse::Page(buffer) => self.page_ended(buffer, errno, out),
+            DiskUse::Read { .. } | DiskUse::Edge { .. } => unreachable!("the primary's"),
+        }
+    }
+
+    fn end_flushes(&mut self) {
+        for at in 0..self.flushes.end() {
+            let Some(wait) = self.flushes.get(at).copied() else {
+                continue;
+            };
+            let failed = self.broken.unwrap_or(wait.errno);
+            if !wait.disk && (failed != 0 || self.bitmaps.written_durable(wait.version)) {
+                self.flushes.remove(at);
+                let user = wait.user;
+                self.done.push(Done::Flushed {
+                    user,
+                    errno: failed,
+                });
+            }
+        }
+    }
+
+    /// A write of metadata, or a flush, has failed: nothing more is promised. Never retried.
+    pub fn fail(&mut self, errno: u16) {
+        assert!(errno != 0);
+        if self.broken.is_none() {
+            self.broken = Some(errno);
+        }
+        // Whatever waits for metadata waits for ever.
+        for at in std::mem::take(&mut self.waiting) {
+            let apply = self.applies.remove(at);
+            self.done.push(Done::Applied {
+                owner: apply.owner,
+                errno,
+            });
+        }
+        self.end_flushes();
+    }
+
+    // Superblock and ring.
+
+    fn want_superblock(&mut self, out: &mut Effects) -> u64 {
+        // One that is being written was encoded before this change.
+        self.generation_wanted = match self.generation_writing {
+            Some(writing) => writing + 1,
+            None => self.generation + 1,
+        };
+        let wanted = self.generation_wanted;
+        self.write_superblock(out);
+        wanted
+    }
+
+    fn write_superblock(&mut self, out: &mut Effects) {
+        if self.generation_writing.is_some()
+            || self.generation_wanted == self.generation
+            || self.broken.is_some()
+        {
+            return;
+        }
+        let generation = self.generation + 1;
+        Superblock {
+            cluster: self.cluster,
+            volume: self.volume,
+            store: self.id,
+            node: self.node,
+            size: self.size,
+            layout: self.layout,
+            term: self.term,
+            generation,
+            dirty: self.bitmaps.names(),
+        }
+        .encode(self.pages.bytes_mut(page::SUPERBLOCK));
+        self.generation_writing = Some(generation);
+        self.write_page(
+            DiskUse::Superblock,
+            page::SUPERBLOCK,
+            self.layout.superblock(generation),
+            out,
+        );
+    }
+
+    fn write_record(&mut self, out: &mut Effects) {
+        if self.broken.is_some() {
+            return;
+        }
+        let Some(number) = self.intents.begin_record(self.watermark(), self.clear_all) else {
+            // What pages stand in the way of is cleared when they are durable.
+            if !self.intents.is_busy() && !self.bitmaps.is_queued() && self.pages.are_free() {
+                self.clear_all = false;
+            }
+            return;
+        };
+        let (changes, table) = self.intents.record();
+        let record = ring::Record::new(number, self.seq, changes, table);
+        ring::encode(self.id, &record, self.pages.bytes_mut(page::RECORD));
+        self.record_seq = self.seq;
+        self.write_page(
+            DiskUse::Record,
+            page::RECORD,
+            self.layout.ring_page(number),
+            out,
+        );
+    }
+
+    fn write_page(&mut self, what: DiskUse, page: u32, offset: u64, out: &mut Effects) {
+        let id = self.disk.begin(what);
+        let op = DiskOp::Meta { offset, page };
+        out.push(Effect::Disk { id, op });
+    }
+
+    // Bitmap pages.
+
+    fn queue_blocking_pages(&mut self) {
+        let watermark = self.watermark();
+        let bitmaps = &mut self.bitmaps;
+        self.intents.blocked_by_pages(watermark, |region, kinds| {
+            bitmaps.queue_region(kinds, region);
+        });
+    }
+
+    fn write_pages(&mut self, out: &mut Effects) {
+        if self.broken.is_some() {
+            return;
+        }
+        while let Some(buffer) = self.pages.free() {
+            let Some(name) = self.bitmaps.next(self.id, self.pages.bytes_mut(buffer)) else {
+                return;
+            };
+            self.pages.take(buffer, name);
+            self.intents.page_begins(name.regions(), name.kind());
+            let offset = match name {
+                PageName::Dirty { slot, page } => self.layout.dirty_page(u32::from(slot), page),
+                PageName::Written { page } => self.layout.written_page(page),
+            };
+            self.write_page(DiskUse::Page(buffer), buffer, offset, out);
+        }
+    }
+
+    fn page_ended(&mut self, buffer: u32, errno: u16, out: &mut Effects) {
+        let name = self.pages.give_back(buffer);
+        if errno != 0 {
+            self.fail(errno);
+            return;
+        }
+        self.bitmaps.written_page(name);
+        self.intents.page_ends(name.regions(), name.kind());
+        self.write_pages(out);
+        self.name_bitmaps(out);
+        self.end_flushes();
+        self.retry_waiting(out);
+    }
+}
+
+/// Releases a buffer, if it is one.
+pub(super) fn release(buf: Buf, out: &mut Effects) {
+    if buf.is_some() {
+        out.push(Effect::Release { buf });
+    }
+}
