@@ -18,5 +18,8 @@ pub mod unstable;
 pub mod volume;
 pub mod window;
 
+#[cfg(test)]
+mod schedules;
+
 pub use config::{Canaries, Timing, VolumeConfig};
 pub use volume::Volume;
