@@ -1,6 +1,7 @@
 //! NBD connections: accepted, moved on, ended.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use io_uring::{opcode, types};
 
@@ -13,6 +14,9 @@ use super::socket;
 use super::token::Token;
 use crate::engine::io::{ClientId, Event};
 use crate::types::Time;
+
+/// A client that takes nothing for so long loses its connection if others wait for room.
+const STALLED: Duration = Duration::from_secs(30);
 
 impl Pass {
     /// Accepts connections of a listener, until that ends.
@@ -125,6 +129,8 @@ impl Pass {
                 Wants::Room | Wants::Drain => {
                     if !std::mem::replace(&mut client.starved, true) {
                         self.starved_clients.push_back(slot);
+                        let then = self.kit.now.after(STALLED);
+                        self.watch(then);
                     }
                     return;
                 }
@@ -199,14 +205,26 @@ impl Pass {
         }
     }
 
-    /// Ends the connections whose handshake, or end, takes too long.
+    /// Ends the connections whose handshake, or end, takes too long; and, while others wait for
+    /// room, those that keep buffers because they do not take their answers.
     pub(super) fn late_clients(&mut self, now: Time) {
+        let since = Time(now.0.saturating_sub(STALLED.as_nanos() as u64));
+        let wanted = !self.starved_clients.is_empty();
+        if wanted {
+            self.watch(now.after(STALLED));
+        }
         for slot in 0..self.clients.end() {
             let Some(client) = self.clients.get(slot) else {
                 continue;
             };
             let deadline = client.deadline;
             if now >= deadline {
+                self.end_client(slot);
+            } else if wanted && client.has_stalled(since) {
+                tracing::warn!(
+                    client = client.id.0,
+                    "NBD client takes no answers while others wait: closed"
+                );
                 self.end_client(slot);
             } else {
                 self.watch(deadline);

@@ -156,3 +156,66 @@ impl Inbound {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::slab::User;
+    use super::*;
+
+    /// Waits for more bytes; none come after the end.
+    fn more(inbound: &mut Inbound, socket: &UnixStream, slab: &Slab, ring: &mut Ring) -> usize {
+        inbound.receive(socket.as_fd(), slab, ring, Token::ClientReceive(0));
+        let mut completions = Vec::new();
+        while completions.is_empty() {
+            ring.wait(None).unwrap();
+            ring.reap(&mut completions);
+        }
+        let count = completions[0].count().unwrap() as usize;
+        inbound.received(count);
+        count
+    }
+
+    #[test]
+    fn small_and_large_payloads_arrive_whole_and_in_their_place() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (mut slab, mut ring) = (Slab::new().unwrap(), Ring::new().unwrap());
+        let lens = [1, 4096, 32 << 10, (32 << 10) + 1, 1 << 20, 7, 300_000, 5000];
+        let writer = std::thread::spawn(move || {
+            for (index, len) in lens.into_iter().enumerate() {
+                let mut bytes = (len as u32).to_le_bytes().to_vec();
+                bytes.resize(4 + len, index as u8 + 1);
+                // In parts that end anywhere.
+                for part in bytes.chunks(77_777) {
+                    theirs.write_all(part).unwrap();
+                }
+            }
+        });
+        let mut inbound = Inbound::new();
+        for (index, len) in lens.into_iter().enumerate() {
+            while inbound.unread().len() < 4 {
+                assert!(more(&mut inbound, &ours, &slab, &mut ring) > 0);
+            }
+            assert_eq!(inbound.unread()[..4], (len as u32).to_le_bytes());
+            inbound.consume(4);
+            let at = index % 3;
+            let buf = slab.take((at + len).min(1 << 20), User::Client).unwrap();
+            let at = if len == 1 << 20 { 0 } else { at };
+            while inbound.payload(&mut slab, buf, at, len) == Payload::Awaited {
+                assert!(more(&mut inbound, &ours, &slab, &mut ring) > 0);
+            }
+            assert!(
+                slab.bytes(buf, at, len)
+                    .iter()
+                    .all(|&byte| byte == index as u8 + 1)
+            );
+            slab.release(buf);
+        }
+        assert_eq!(inbound.unread(), b"");
+        assert_eq!(more(&mut inbound, &ours, &slab, &mut ring), 0);
+        writer.join().unwrap();
+    }
+}

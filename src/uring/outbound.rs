@@ -250,3 +250,84 @@ impl Outbound {
         self.backlog = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::slab::User;
+    use super::*;
+
+    /// Sends until everything has gone; the reader is another thread.
+    fn drain(out: &mut Outbound, socket: &UnixStream, slab: &mut Slab, ring: &mut Ring) -> usize {
+        let (mut completions, mut operations) = (Vec::new(), 0);
+        loop {
+            out.flush(socket.as_fd(), slab, ring, Token::ClientSend(0))
+                .unwrap();
+            if !out.busy() {
+                return operations;
+            }
+            operations += 1;
+            ring.wait(None).unwrap();
+            ring.reap(&mut completions);
+            for completion in completions.drain(..) {
+                out.sent(slab, completion.count()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_gets_every_byte_in_order() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (mut slab, mut ring) = (Slab::new().unwrap(), Ring::new().unwrap());
+        let mut out = Outbound::default();
+        let mut expected = Vec::new();
+        for round in 0..200_u32 {
+            out.head(4).copy_from_slice(&round.to_le_bytes());
+            expected.extend(round.to_le_bytes());
+            if round % 3 == 0 {
+                let len = 1 + round as usize * 37;
+                let buf = slab.take(len + 9, User::Client).unwrap();
+                slab.bytes_mut(buf, 9, len).fill(round as u8);
+                out.data(buf, 9, len);
+                expected.resize(expected.len() + len, round as u8);
+            }
+        }
+        assert_eq!(out.backlog(), expected.len());
+        let reader = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let mut bytes = Vec::new();
+            theirs.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        let operations = drain(&mut out, &ours, &mut slab, &mut ring);
+        assert!(operations > 0, "the socket was full at some time");
+        drop(ours);
+        assert!(reader.join().unwrap() == expected);
+        assert_eq!((slab.used(), out.backlog()), (0, 0));
+    }
+
+    #[test]
+    fn what_has_not_gone_is_let_go() {
+        let mut slab = Slab::new().unwrap();
+        let mut out = Outbound::default();
+        let buf = slab.take(4096, User::Client).unwrap();
+        out.head(16).fill(1);
+        out.data(buf, 0, 4096);
+        out.abandon(&mut slab);
+        assert_eq!((slab.used(), out.backlog()), (0, 0));
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_an_error() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        let (mut slab, mut ring) = (Slab::new().unwrap(), Ring::new().unwrap());
+        let mut out = Outbound::default();
+        out.head(16).fill(1);
+        let sent = out.flush(ours.as_fd(), &mut slab, &mut ring, Token::ClientSend(0));
+        assert_eq!(sent, Err(Errno::PIPE));
+    }
+}

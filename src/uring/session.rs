@@ -81,8 +81,10 @@ pub(super) struct Client {
     pub(super) id: ClientId,
     phase: Phase,
     pub(super) life: Life,
-    /// A handshake has to be over by then.
+    /// A handshake, or the end, has to be over by then.
     pub(super) deadline: Time,
+    /// When it last took a byte of what it was sent, or had taken everything.
+    pub(super) taken: Time,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
     /// Of the handshake, on its way to `outbound`.
@@ -109,6 +111,7 @@ impl Client {
             phase: Phase::Handshake(handshake),
             life: Life::Open,
             deadline,
+            taken: Time::ZERO,
             inbound: Inbound::new(),
             outbound: Outbound::default(),
             text,
@@ -376,8 +379,16 @@ impl Client {
     /// The connection is broken.
     pub(super) fn flush(&mut self, slot: u32, kit: &mut Kit) -> Result<(), rustix::io::Errno> {
         let token = Token::ClientSend(slot);
+        if !self.outbound.busy() {
+            self.taken = kit.now;
+        }
         self.outbound
             .flush(self.socket.as_fd(), &mut kit.slab, &mut kit.ring, token)
+    }
+
+    /// Whether it has taken nothing of what it was sent since `then`.
+    pub(super) fn has_stalled(&self, then: Time) -> bool {
+        self.life != Life::Closed && self.outbound.busy() && self.taken < then
     }
 
     /// Closes the connection; its memory is let go by `bury`.
