@@ -1,0 +1,206 @@
+//! Clients and peers that mean harm, or are cut off: only their own connection suffers.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::paper::Nodes;
+use crate::raw::{Raw, Reply};
+use crate::{MIB, dir, rest};
+
+/// The server serves a good client, and holds nothing for the bad ones.
+fn is_well(nodes: &Nodes) {
+    let (mut raw, size) = Raw::open(nodes.socket(0));
+    raw.send(&Raw::header(0, 0, 77, size - 512, 512));
+    assert_eq!(
+        raw.reply(),
+        Reply {
+            errno: 0,
+            cookie: 77
+        }
+    );
+    raw.take::<512>();
+    drop(raw);
+    rest(nodes, 0);
+}
+
+/// Bytes that look random, the same for the same seed.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect()
+}
+
+#[test]
+fn noise_instead_of_a_handshake_closes_that_connection() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
+    for seed in 0..32 {
+        let mut raw = Raw::connect(nodes.socket(0));
+        let bytes = noise(seed, 1 + seed as usize * 97);
+        // The server may close while we send.
+        let _ = raw.0.write_all(&bytes);
+        let _ = raw.0.shutdown(std::net::Shutdown::Write);
+        let _ = raw.0.read_to_end(&mut Vec::new());
+    }
+    is_well(&nodes);
+    nodes.stop();
+}
+
+#[test]
+fn noise_instead_of_a_request_closes_that_connection() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
+    for seed in 0..8 {
+        let (mut raw, _) = Raw::open(nodes.socket(0));
+        raw.send(&noise(seed, 28));
+        assert!(raw.is_closed());
+    }
+    is_well(&nodes);
+    nodes.stop();
+}
+
+#[test]
+fn a_client_that_goes_in_the_middle_leaves_nothing_behind() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
+    for cut in [0, 27, 28, 29, 28 + 4096, 28 + 100_000, 28 + (2 << 20)] {
+        let (mut raw, _) = Raw::open(nodes.socket(0));
+        let mut bytes = Raw::header(1, 0, 1, 5, 3 << 20);
+        bytes.resize(28 + (3 << 20), 9);
+        raw.send(&bytes[..cut]);
+    }
+    // Requests without anybody who waits for the answers.
+    for _ in 0..8 {
+        let (mut raw, _) = Raw::open(nodes.socket(0));
+        let mut bytes = Vec::new();
+        for cookie in 0..16 {
+            bytes.extend(Raw::header(0, 0, cookie, cookie << 20, 1 << 20));
+        }
+        bytes.extend(Raw::header(4, 0, 99, 0, 32 << 20));
+        raw.send(&bytes);
+    }
+    is_well(&nodes);
+    nodes.stop();
+}
+
+#[test]
+fn a_client_that_takes_no_answers_does_not_stop_others() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
+    let (mut greedy, _) = Raw::open(nodes.socket(0));
+    greedy.0.set_nonblocking(true).unwrap();
+    let request = Raw::header(0, 0, 1, 0, 1 << 20);
+    for _ in 0..500 {
+        if greedy.0.write(&request).unwrap_or(0) < request.len() {
+            break;
+        }
+    }
+    let (mut raw, _) = Raw::open(nodes.socket(0));
+    for cookie in 0..100 {
+        let mut bytes = Raw::header(1, 0, cookie, cookie * 4096, 4096);
+        bytes.resize(28 + 4096, 1);
+        raw.send(&bytes);
+        assert_eq!(raw.reply(), Reply { errno: 0, cookie });
+    }
+    drop(greedy);
+    is_well(&nodes);
+    nodes.stop();
+}
+
+#[test]
+fn what_is_out_of_range_or_unknown_is_refused_and_the_connection_goes_on() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
+    let (mut raw, size) = Raw::open(nodes.socket(0));
+    let mut refused = |command, flags, offset, len: u32, payload: usize, errno| {
+        let mut bytes = Raw::header(command, flags, 5, offset, len);
+        bytes.resize(28 + payload, 0);
+        raw.send(&bytes);
+        assert_eq!(raw.reply(), Reply { errno, cookie: 5 });
+    };
+    refused(0, 0, size, 1, 0, 22);
+    refused(0, 0, u64::MAX, 4096, 0, 22);
+    refused(1, 0, size - 1, 2, 2, 28);
+    refused(1, 0, 0, 65 << 20, 65 << 20, 22);
+    refused(4, 0, size, 1, 0, 22);
+    refused(6, 0, size, 1, 0, 28);
+    refused(99, 0, 0, 0, 0, 22);
+    refused(0, 1 << 9, 0, 512, 0, 22);
+    refused(5, 0, 0, 4096, 0, 0);
+    refused(4, 0, 0, 32 << 20, 0, 0);
+    refused(3, 0, 0, 0, 0, 0);
+    is_well(&nodes);
+    nodes.stop();
+}
+
+#[test]
+fn a_polite_client_gets_all_its_answers_before_the_end() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
+    let (mut raw, _) = Raw::open(nodes.socket(0));
+    let mut bytes = Vec::new();
+    for cookie in 0..20 {
+        bytes.extend(Raw::header(1, 1, cookie, cookie * 8192, 8192));
+        bytes.resize(bytes.len() + 8192, 3);
+    }
+    bytes.extend(Raw::header(2, 0, 0, 0, 0));
+    raw.send(&bytes);
+    let mut answers = Vec::new();
+    raw.0.read_to_end(&mut answers).unwrap();
+    assert_eq!(answers.len(), 20 * 16);
+    is_well(&nodes);
+    nodes.stop();
+}
+
+#[test]
+fn a_handshake_that_takes_too_long_is_ended() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
+    let mut slow = Raw::connect(nodes.socket(0));
+    slow.take::<18>();
+    let began = std::time::Instant::now();
+    assert!(slow.is_closed());
+    assert!(began.elapsed() < Duration::from_secs(8));
+    let mut silent = TcpStream::connect(nodes.data(0)).unwrap();
+    silent
+        .set_read_timeout(Some(Duration::from_secs(8)))
+        .unwrap();
+    assert!(matches!(silent.read(&mut [0; 1]), Ok(0)));
+    is_well(&nodes);
+    nodes.stop();
+}
+
+#[test]
+fn more_connections_than_allowed_are_closed_at_once() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
+    let held: Vec<_> = (0..128).map(|_| Raw::open(nodes.socket(0))).collect();
+    let mut extra = Raw::connect(nodes.socket(0));
+    assert!(extra.is_closed());
+    drop(held);
+    std::thread::sleep(Duration::from_millis(100));
+    is_well(&nodes);
+    nodes.stop();
+}
+
+#[test]
+fn noise_on_the_data_port_is_refused() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
+    for seed in 0..32 {
+        let mut peer = TcpStream::connect(nodes.data(0)).unwrap();
+        let _ = peer.write_all(&noise(seed, 1 + seed as usize * 31));
+        let _ = peer.shutdown(std::net::Shutdown::Write);
+        let _ = peer.read_to_end(&mut Vec::new());
+    }
+    is_well(&nodes);
+    assert_eq!(nodes.figures(0).links, 0);
+    nodes.stop();
+}
