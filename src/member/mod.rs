@@ -4,8 +4,15 @@
 
 mod canaries;
 pub mod core;
+mod entry;
 pub mod io;
+mod liveness;
 pub mod log;
+mod message;
+mod policy;
 pub mod pulse;
+mod state;
+#[cfg(test)]
+mod tests;
 
 pub use canaries::Canaries;

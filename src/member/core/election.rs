@@ -1,0 +1,266 @@
+//! Elections. No timer runs in the failure path: voters that suspect their leader say so at once,
+//! and as soon as a majority has said so, the best of them asks for votes.
+//!
+//! That exchange stands for a pre-vote: nobody asks for votes while a majority hears the leader, and
+//! a voter that hears the leader answers nobody who asks (it remembers who did, and votes the moment
+//! its own detector fires). Who is best is the same for all that know the same: the newest log, then
+//! the lowest number. Others wait, the longer the lower their place, so that ties end without
+//! random numbers.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::{CONTACT_INTERVALS, Core, Out, Role};
+use crate::member::log::Ballot;
+use crate::member::message::{LogEnd, Message};
+use crate::types::{NodeId, NodeSet, Time};
+
+/// A vote that somebody asked for while we heard the leader.
+#[derive(Clone, Copy, Debug)]
+struct Deferred {
+    term: u64,
+    end: LogEnd,
+    at: Time,
+}
+
+/// What a voter remembers about elections.
+#[derive(Clone, Debug)]
+pub(super) struct Election {
+    /// Since when a majority is known to be without a leader.
+    since: Option<Time>,
+    /// Voted for somebody, or asked in vain: others have until then to win.
+    hold_until: Time,
+    /// A candidate's: when it gives up.
+    until: Time,
+    /// A candidate's: when it asks again those that have not answered.
+    ask_again: Time,
+    /// A candidate's: who has voted for it.
+    votes: NodeSet,
+    /// Whom a vote was given that is not durable yet, or not told yet.
+    owed: Option<NodeId>,
+    deferred: BTreeMap<NodeId, Deferred>,
+}
+
+impl Election {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            since: None,
+            hold_until: now,
+            until: Time::ZERO,
+            ask_again: Time::ZERO,
+            votes: NodeSet::EMPTY,
+            owed: None,
+            deferred: BTreeMap::new(),
+        }
+    }
+}
+
+impl Core {
+    /// Whether this node has no leader that it could rely on.
+    pub(super) fn is_leaderless(&self, now: Time) -> bool {
+        match (&self.role, self.leader) {
+            (Role::Leader(_), _) => false,
+            (_, None) => true,
+            (_, Some(leader)) => {
+                let mute = self.contact.after(self.interval() * CONTACT_INTERVALS) <= now;
+                mute || self.liveness.is_suspected(leader)
+            }
+        }
+    }
+
+    /// Draws the conclusions about elections.
+    pub(super) fn elect(&mut self, now: Time, out: Out<'_>) {
+        if !self.is_voter() {
+            return;
+        }
+        self.tell_vote(now, out);
+        if !self.is_leaderless(now) {
+            self.election.since = None;
+            return;
+        }
+        self.vote_deferred(now, out);
+        match self.role {
+            Role::Candidate => self.go_on_asking(now, out),
+            Role::Follower => {
+                if self.stand_at(now).is_some_and(|at| at <= now) {
+                    self.stand(now, out);
+                }
+            }
+            Role::Leader(_) => {}
+        }
+    }
+
+    /// When this node should ask for votes: none while no majority is known to need a leader.
+    fn stand_at(&mut self, now: Time) -> Option<Time> {
+        let mine = (self.log.last(), Reverse(self.config.me));
+        let (mut known, mut place) = (1, 0);
+        for (voter, end) in self.liveness.leaderless(now) {
+            known += 1;
+            place += u32::from((end, Reverse(voter)) > mine);
+        }
+        if known < self.config.voters.majority() {
+            self.election.since = None;
+            return None;
+        }
+        let since = *self.election.since.get_or_insert(now);
+        let turn = since.after(self.interval() / 2 * place);
+        Some(turn.max(self.election.hold_until))
+    }
+
+    fn stand(&mut self, now: Time, out: Out<'_>) {
+        let term = self.log.ballot().term.max(self.liveness.term_max()) + 1;
+        let me = self.config.me;
+        self.log.set_ballot(Ballot {
+            term,
+            vote: Some(me),
+        });
+        self.role = Role::Candidate;
+        self.leader = None;
+        self.election.votes = NodeSet::EMPTY;
+        self.election.owed = None;
+        self.election.until = now.after(self.interval() * 2 + self.rank_delay());
+        self.ask(now, out);
+        self.go_on_asking(now, out);
+    }
+
+    fn ask(&mut self, now: Time, out: Out<'_>) {
+        self.election.ask_again = now.after(self.interval() / 2);
+        let vote = Message::Vote {
+            term: self.log.ballot().term,
+            end: self.log.last(),
+        };
+        for voter in self.other_voters() {
+            if !self.election.votes.contains(voter) {
+                self.send(voter, &vote, out);
+            }
+        }
+    }
+
+    fn go_on_asking(&mut self, now: Time, out: Out<'_>) {
+        // Our own vote counts when a restart would remember it: else we could lead the same term
+        // twice, with different entries.
+        if self.log.durable_vote() == Some(self.config.me) {
+            self.election.votes.insert(self.config.me);
+            let enough = self.election.votes.len() >= self.config.voters.majority();
+            if enough {
+                self.begin_to_lead(now, out);
+                return;
+            }
+        }
+        if self.election.until <= now {
+            self.role = Role::Follower;
+            self.election.since = None;
+            self.election.hold_until = now.after(self.rank_delay());
+        } else if self.election.ask_again <= now {
+            self.ask(now, out);
+        }
+    }
+
+    /// Ties end because no two voters wait equally long.
+    fn rank_delay(&self) -> std::time::Duration {
+        let before = self.config.voters.iter().filter(|&v| v < self.config.me);
+        self.interval() * before.count() as u32
+    }
+
+    /// Somebody asks for our vote.
+    pub(super) fn vote_asked(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        term: u64,
+        end: LogEnd,
+        out: Out<'_>,
+    ) {
+        if !self.is_voter() || !self.config.voters.contains(from) {
+            return;
+        }
+        if !self.is_leaderless(now) {
+            let at = now;
+            let deferred = Deferred { term, end, at };
+            self.election.deferred.insert(from, deferred);
+            return;
+        }
+        let mut ballot = self.log.ballot();
+        if term < ballot.term {
+            let rejected = Message::Rejected {
+                term: ballot.term,
+                end: self.log.last().index,
+            };
+            self.send(from, &rejected, out);
+            return;
+        }
+        if term > ballot.term {
+            self.follow_term(term);
+            ballot = self.log.ballot();
+        }
+        let free = ballot.vote.is_none_or(|vote| vote == from);
+        if (free || self.config.canaries.double_vote) && end >= self.log.last() {
+            let vote = Some(from);
+            self.log.set_ballot(Ballot { term, vote });
+            self.role = Role::Follower;
+            self.election.owed = Some(from);
+            self.election.hold_until = now.after(self.interval() * 2 + self.rank_delay());
+            self.tell_vote(now, out);
+        }
+    }
+
+    /// Tells a vote once it is durable.
+    fn tell_vote(&mut self, now: Time, out: Out<'_>) {
+        let Some(candidate) = self.election.owed else {
+            return;
+        };
+        if self.log.durable_vote() != Some(candidate) {
+            return;
+        }
+        self.election.owed = None;
+        let voted = Message::Voted {
+            term: self.log.ballot().term,
+            outlook: self.next_outlook(now),
+        };
+        self.send(candidate, &voted, out);
+    }
+
+    /// Votes for the best of those that asked while we still heard the leader.
+    fn vote_deferred(&mut self, now: Time, out: Out<'_>) {
+        let deferred = std::mem::take(&mut self.election.deferred);
+        let fresh = self.interval() * 3;
+        let best = deferred
+            .into_iter()
+            .filter(|(_, asked)| now < asked.at.after(fresh))
+            .max_by_key(|(node, asked)| (asked.term, asked.end, Reverse(*node)));
+        if let Some((from, asked)) = best {
+            self.vote_asked(now, from, asked.term, asked.end, out);
+        }
+    }
+
+    /// Somebody has voted, in `term`.
+    pub(super) fn vote_came(&mut self, from: NodeId, term: u64) {
+        let counts = matches!(self.role, Role::Candidate)
+            && self.log.ballot().term == term
+            && self.config.voters.contains(from);
+        if counts {
+            self.election.votes.insert(from);
+        }
+    }
+
+    /// A larger term than ours is in use: whatever we were in ours is over.
+    pub(super) fn follow_term(&mut self, term: u64) {
+        self.log.set_ballot(Ballot { term, vote: None });
+        self.role = Role::Follower;
+        self.leader = None;
+        self.election.owed = None;
+        self.forget_leader();
+    }
+
+    /// When something about elections is due.
+    pub(super) fn election_wake(&mut self, now: Time) -> Time {
+        if !self.is_voter() || !self.is_leaderless(now) {
+            return Time::MAX;
+        }
+        match self.role {
+            Role::Candidate => self.election.until.min(self.election.ask_again),
+            Role::Follower => self.stand_at(now).unwrap_or(Time::MAX),
+            Role::Leader(_) => Time::MAX,
+        }
+    }
+}

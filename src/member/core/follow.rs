@@ -1,0 +1,120 @@
+//! Following a leader: taking its entries, and acknowledging them.
+
+use super::{Core, Out, Role};
+use crate::member::entry::Entry;
+use crate::member::message::{LogEnd, Message};
+use crate::types::{Index, NodeId, Time};
+
+/// Entries of a leader.
+#[derive(Clone, Debug)]
+pub(super) struct Append {
+    /// The leader's term.
+    pub(super) term: u64,
+    /// What comes before the entries.
+    pub(super) prev: LogEnd,
+    /// Committed up to here.
+    pub(super) commit: Index,
+    /// In order.
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Core {
+    /// Entries, or only a sign of life, of a node that leads.
+    pub(super) fn append_came(&mut self, now: Time, from: NodeId, append: Append, out: Out<'_>) {
+        if !self.follow(now, from, append.term, out) {
+            return;
+        }
+        let prev = append.prev;
+        let floor = self.log.floor();
+        // What is before our floor is committed, here as there.
+        if prev.index >= floor.index && self.log.term_at(prev.index) != Some(prev.term) {
+            let end = self
+                .log
+                .last()
+                .index
+                .min(Index(prev.index.0.saturating_sub(1)));
+            self.reject(from, end, out);
+            return;
+        }
+        let mut index = prev.index;
+        for entry in append.entries {
+            index.0 += 1;
+            let known = self.log.term_at(index);
+            assert!(
+                index > self.commit || known.is_none_or(|term| term == entry.term),
+                "what is agreed never changes"
+            );
+            let command = entry.command.clone();
+            if self.log.put(index, entry) {
+                Self::ask_promise(&command, out);
+            }
+        }
+        let news = index > self.verified;
+        self.verified = self.verified.max(index);
+        self.commit = self.commit.max(append.commit.min(self.verified));
+        if !news {
+            // The leader may not have heard it.
+            self.acknowledged = Index(0);
+        }
+    }
+
+    /// Follows the leader of `term`; false if there is a newer term.
+    pub(super) fn follow(&mut self, now: Time, leader: NodeId, term: u64, out: Out<'_>) -> bool {
+        let mine = self.log.ballot().term;
+        if term < mine || !self.config.voters.contains(leader) {
+            let end = self.log.last().index;
+            self.reject(leader, end, out);
+            return false;
+        }
+        if term > mine {
+            self.follow_term(term);
+        }
+        if matches!(self.role, Role::Leader(_)) {
+            // Two leaders of one term cannot be; whoever says so is not heard.
+            return false;
+        }
+        self.role = Role::Follower;
+        if self.leader != Some(leader) {
+            self.forget_leader();
+            self.leader = Some(leader);
+            self.repeat_reports();
+        }
+        self.contact = now;
+        true
+    }
+
+    /// What was known of the leader's log holds for that leader only.
+    pub(super) const fn forget_leader(&mut self) {
+        self.verified = Index(0);
+        self.acknowledged = Index(0);
+    }
+
+    fn reject(&self, leader: NodeId, end: Index, out: Out<'_>) {
+        let rejected = Message::Rejected {
+            term: self.log.ballot().term,
+            end,
+        };
+        self.send(leader, &rejected, out);
+    }
+
+    /// Entries up to here are the leader's, durable, and every promise in them is given.
+    fn acknowledgeable(&self) -> Index {
+        if self.log.durable_ballot().term < self.log.ballot().term {
+            return Index(0);
+        }
+        self.verified.min(self.log.durable()).min(self.promised())
+    }
+
+    /// Tells the leader how far this node's log is good, whenever that is news.
+    pub(super) fn acknowledge(&mut self, out: Out<'_>) {
+        let (Role::Follower, Some(leader)) = (&self.role, self.leader) else {
+            return;
+        };
+        let matched = self.acknowledgeable();
+        if matched > self.acknowledged {
+            self.acknowledged = matched;
+            let term = self.log.ballot().term;
+            self.send(leader, &Message::Appended { term, matched }, out);
+        }
+    }
+}

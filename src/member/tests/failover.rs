@@ -1,0 +1,124 @@
+//! Death of a primary, with and without a notice, leader or not: decided in time.
+
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use crate::member::io::CoreNote;
+use crate::record::VolumeChange;
+use crate::types::Time;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn promoted(cluster: &Cluster, after: Time) -> Option<Time> {
+    let promotions = cluster.notes.iter().filter(|(at, _, note)| {
+        let promote = matches!(
+            note,
+            CoreNote::Volume {
+                change: VolumeChange::Promote { .. },
+                ..
+            }
+        );
+        promote && *at > after
+    });
+    promotions.map(|(at, _, _)| *at).min()
+}
+
+/// Time from the death of the primary to the committed promotion of the other.
+fn failover(seed: u64, notice: bool, leader_too: bool) -> Duration {
+    let mut cluster = Cluster::serving(3, 2, seed);
+    let mut primary = cluster.primary().unwrap();
+    if (cluster.leader() == Some(primary)) != leader_too {
+        // Let another node lead.
+        let leader = cluster.leader().unwrap();
+        cluster.kill(leader);
+        cluster.run_until(ms(500), |c| {
+            c.primary().is_some_and(|p| c.may_answer(p)) && c.leader().is_some()
+        });
+        cluster.start(leader);
+        cluster.run_until(ms(500), |c| {
+            c.running().all(|node| c.view(node).members.len() == 3)
+        });
+        primary = cluster.primary().unwrap();
+    }
+    let phase = cluster.network.random.below(10_000);
+    cluster.run(Duration::from_micros(100_000 + phase));
+    let incarnation = cluster.incarnation(primary);
+    let death = cluster.now;
+    cluster.kill(primary);
+    if notice {
+        cluster.death_notice(primary, incarnation);
+    }
+    assert!(
+        cluster.run_until(ms(300), |c| promoted(c, death).is_some()),
+        "seed {seed}"
+    );
+    cluster.assert_sound();
+    let span = promoted(&cluster, death).unwrap().since(death);
+    assert!(cluster.run_until(ms(50), |c| c.primary().is_some_and(|p| c.may_answer(p))));
+    assert_ne!(cluster.primary(), Some(primary));
+    cluster.assert_sound();
+    span
+}
+
+#[test]
+fn silence_of_a_primary_that_leads_is_decided_within_d_and_two_writes() {
+    for seed in 0..40 {
+        let span = failover(seed, false, true);
+        assert!(span > ms(19) && span < ms(33), "seed {seed}: {span:?}");
+    }
+}
+
+#[test]
+fn a_death_notice_saves_the_wait() {
+    for seed in 0..40 {
+        let span = failover(seed, true, true);
+        assert!(span < ms(3), "seed {seed}: {span:?}");
+    }
+}
+
+#[test]
+fn death_of_a_primary_that_does_not_lead() {
+    for seed in 0..20 {
+        let span = failover(seed, false, false);
+        assert!(span > ms(19) && span < ms(33), "seed {seed}: {span:?}");
+        let span = failover(seed, true, false);
+        assert!(span < ms(3), "seed {seed}: {span:?}");
+    }
+}
+
+#[test]
+fn five_voters_decide_in_time_too() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::serving(5, 3, seed);
+        let primary = cluster.primary().unwrap();
+        let death = cluster.now;
+        cluster.kill(primary);
+        assert!(
+            cluster.run_until(ms(34), |c| promoted(c, death).is_some()),
+            "seed {seed}"
+        );
+        cluster.assert_sound();
+    }
+}
+
+#[test]
+fn a_new_run_of_the_daemon_proves_the_death_of_the_old() {
+    let mut cluster = Cluster::serving(3, 2, 1);
+    let primary = cluster.primary().unwrap();
+    let before = cluster.incarnation(primary);
+    cluster.kill(primary);
+    cluster.start(primary);
+    assert!(cluster.incarnation(primary) > before);
+    // Who is promoted depends on who is heard first; nobody waits for D.
+    let served = cluster.run_until(ms(10), |c| {
+        let grant = c.record().and_then(|record| record.primary);
+        let newer = grant.is_some_and(|grant| grant.incarnation != before);
+        newer && c.primary().is_some_and(|p| c.may_answer(p))
+    });
+    assert!(served);
+    let back = cluster.run_until(ms(50), |c| c.view(0).members.len() == 3);
+    assert!(back);
+    cluster.assert_sound();
+}

@@ -1,0 +1,7 @@
+//! Pulse and core of several nodes together, in virtual time.
+
+mod cluster;
+mod failover;
+mod faults;
+mod network;
+mod power;
