@@ -15,5 +15,6 @@ pub mod queue;
 pub mod random;
 pub mod runner;
 pub mod scenarios;
+pub mod script;
 pub mod slab;
 pub mod world;

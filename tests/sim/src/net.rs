@@ -128,6 +128,8 @@ pub struct Network {
     nodes: usize,
     /// One-way cuts.
     cut: Vec<bool>,
+    /// Links one-way are held up, datagrams pass.
+    hold: Vec<bool>,
     /// Everything one-way is held up until then.
     clog: Vec<Instant>,
     links: BTreeMap<u32, Link>,
@@ -143,6 +145,7 @@ impl Network {
             random,
             nodes,
             cut: vec![false; nodes * nodes],
+            hold: vec![false; nodes * nodes],
             clog: vec![0; nodes * nodes],
             links: BTreeMap::new(),
             next: 0,
@@ -155,6 +158,7 @@ impl Network {
         self.weather.double = 0;
         self.weather.late = 0;
         self.cut.fill(false);
+        self.hold.fill(false);
         self.clog.fill(0);
     }
 
@@ -178,6 +182,12 @@ impl Network {
     pub fn clog(&mut self, from: NodeId, to: NodeId, until: Instant) {
         let path = self.path(from, to);
         self.clog[path] = self.clog[path].max(until);
+    }
+
+    /// Holds up what one direction's links carry, or lets it go on.
+    pub fn hold(&mut self, from: NodeId, to: NodeId, hold: bool) {
+        let path = self.path(from, to);
+        self.hold[path] = hold;
     }
 
     /// A one-way delay.
@@ -251,27 +261,20 @@ impl Network {
         (!std::mem::replace(&mut flow.armed, true)).then_some(Arm { link, side, at })
     }
 
-    /// The first item of a flow arrives, or is held up; also when to look again. `busy` says that
-    /// the receiver takes nothing before then.
-    pub fn arrive(
-        &mut self,
-        link: u32,
-        side: usize,
-        now: Instant,
-        busy: Option<Instant>,
-    ) -> (Option<Item>, Option<Arm>) {
+    /// The first item of a flow arrives, or is held up; also when to look again.
+    pub fn arrive(&mut self, link: u32, side: usize, now: Instant) -> (Option<Item>, Option<Arm>) {
         let Some(entry) = self.links.get(&link) else {
             return (None, None);
         };
         let (from, to) = (entry.ends[side].node, entry.ends[1 - side].node);
         let path = self.path(from, to);
         // Held up segments are sent again every few milliseconds.
-        let held = if self.cut[path] {
+        let held = if self.cut[path] || self.hold[path] {
             Some(now + self.random.within(MILLI, 6 * MILLI))
         } else if self.clog[path] > now {
             Some(self.clog[path])
         } else {
-            busy
+            None
         };
         let entry = self.links.get_mut(&link).expect("just seen");
         let flow = &mut entry.flows[side];
@@ -282,7 +285,7 @@ impl Network {
         if let Some(at) = held {
             let alone = matches!(flow.items.front(), Some((_, Item::Down)));
             // The end of a link needs no network where it is a time-out.
-            if !(alone && self.cut[path] && busy.is_none()) {
+            if !(alone && self.cut[path]) {
                 return (None, Self::arm(flow, link, side, at));
             }
         }

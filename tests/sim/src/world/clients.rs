@@ -7,7 +7,7 @@ use steadfast::types::{BLOCK, Extent, NodeId, REGION};
 use steadfast::wire::frame::{Ask, Change};
 
 use super::World;
-use super::event::{Event, Happening, Part};
+use super::event::{Event, Happening, Part, Place};
 use crate::disk::SECTOR;
 use crate::oracle::grid::Grid;
 use crate::oracle::history::Piece;
@@ -83,10 +83,35 @@ pub struct Client {
     pub answers: u64,
     /// Connections that ended against its will.
     pub disconnects: u64,
+    /// Asks only what it is told to ask.
+    scripted: bool,
     random: Random,
 }
 
 impl Client {
+    fn new(node: NodeId, own: u64, registers: usize, random: Random) -> Self {
+        Self {
+            node,
+            run: None,
+            connection: 0,
+            requests: Vec::new(),
+            next: 0,
+            own,
+            own_busy: false,
+            registers: vec![Private::default(); registers],
+            answers: 0,
+            disconnects: 0,
+            scripted: false,
+            random,
+        }
+    }
+
+    /// Whether this request of its has not been answered.
+    #[must_use]
+    pub fn waits_for(&self, request: u64) -> bool {
+        self.requests.iter().any(|r| r.number == request)
+    }
+
     /// Whether it waits for nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -119,19 +144,8 @@ impl World {
             let own = blocks - OWN_BLOCKS * (client as u64 + 1);
             let registers = self.grid.count(OWN_BLOCKS * BLOCK);
             let random = self.random.fork();
-            self.clients.push(Client {
-                node: NodeId(node as u8),
-                run: None,
-                connection: 0,
-                requests: Vec::new(),
-                next: 0,
-                own,
-                own_busy: false,
-                registers: vec![Private::default(); registers],
-                answers: 0,
-                disconnects: 0,
-                random,
-            });
+            let node = NodeId(node as u8);
+            self.clients.push(Client::new(node, own, registers, random));
             let at = self.random.within(20 * MILLI, 150 * MILLI);
             self.queue.push(at, Event::ClientConnects(client));
         }
@@ -174,7 +188,8 @@ impl World {
         let place = self.place(node, run, Part::Reactor);
         let came = Happening::ClientCame { client, connection };
         self.queue.after(50 * MICRO, Event::At(place, came));
-        for _ in 0..self.options.load.depth {
+        let scripted = self.clients[client].scripted;
+        for _ in 0..if scripted { 0 } else { self.options.load.depth } {
             let wait = 60 * MICRO + self.clients[client].random.below(MILLI);
             self.queue
                 .after(wait, Event::ClientTurn { client, connection });
@@ -273,12 +288,33 @@ impl World {
 
     pub(super) fn client_turn(&mut self, client: usize, connection: u32) {
         let this = &self.clients[client];
-        if self.stopping || this.connection != connection || !this.is_connected() {
+        if self.stopping || this.connection != connection || !this.is_connected() || this.scripted {
             return;
         }
-        let place = self.place(this.node, this.run.unwrap_or(0), Part::Reactor);
         let (ask, extent, own) = self.client_thinks(client);
+        self.client_asks(client, ask, extent, own);
+    }
+
+    /// A client that only asks what a script says, at a node.
+    pub fn add_client(&mut self, node: NodeId) -> usize {
+        let client = self.clients.len();
+        let random = self.random.fork();
+        let mut made = Client::new(node, 0, 0, random);
+        made.scripted = true;
+        self.clients.push(made);
+        self.queue.push(self.now(), Event::ClientConnects(client));
+        client
+    }
+
+    /// The client asks; gives the request's number.
+    pub fn client_asks(&mut self, client: usize, ask: Ask, extent: Extent, own: bool) -> u64 {
         let this = &mut self.clients[client];
+        let connection = this.connection;
+        let place = Place {
+            node: this.node,
+            run: this.run.unwrap_or(0),
+            part: Part::Reactor,
+        };
         this.next += 1;
         let request = this.next;
         this.own_busy |= own;
@@ -296,6 +332,7 @@ impl World {
         };
         let way = 5 * MICRO + this.random.below(20 * MICRO);
         self.queue.after(way, Event::At(place, happening));
+        request
     }
 
     fn client_thinks(&mut self, client: usize) -> (Ask, Extent, bool) {

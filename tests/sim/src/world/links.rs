@@ -109,7 +109,7 @@ impl World {
             self.happen_at(place, Happening::Link(arm));
         } else {
             // Whatever comes for a dead process is dropped.
-            self.net.arrive(arm.link, arm.side, self.queue.now(), None);
+            self.net.arrive(arm.link, arm.side, self.queue.now());
         }
     }
 
@@ -120,7 +120,7 @@ impl World {
         };
         let from = link.ends[arm.side];
         let end = link.ends[1 - arm.side];
-        let (item, next) = self.net.arrive(arm.link, arm.side, now, None);
+        let (item, next) = self.net.arrive(arm.link, arm.side, now);
         self.arm(next);
         let direction = if arm.side == 0 {
             Direction::In
