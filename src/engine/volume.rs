@@ -272,7 +272,7 @@ impl Volume {
     #[must_use]
     pub fn serving(&self) -> Option<Term> {
         let primary = self.primary.as_ref()?;
-        primary.is_serving().then(|| primary.term())
+        primary.may_answer().then(|| primary.term())
     }
 
     /// Whether the region's intent is active here: for oracles.

@@ -223,6 +223,12 @@ impl Primary {
         self.phase == Phase::Serving
     }
 
+    /// Whether clients may be answered, with a lease: not once it has asked to be replaced.
+    pub fn may_answer(&self) -> bool {
+        let handing_over = self.demote.is_some() && self.is_quiet();
+        self.is_serving() && !self.failing && !handing_over
+    }
+
     /// Whether disk operations of this epoch are this one's.
     pub fn is_epoch(&self, epoch: u32) -> bool {
         self.epoch == epoch

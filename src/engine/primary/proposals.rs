@@ -63,7 +63,7 @@ impl Primary {
     }
 
     /// Whether everything that was begun for clients has been answered.
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         let begun = |id: u32| !self.held.contains(&id);
         self.answers.is_empty()
             && self

@@ -25,7 +25,8 @@ pub(in crate::engine) enum Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Job {
     pub owner: Owner,
-    /// 0 for copies, which need no intent: the source has marked the blocks.
+    /// 0 for copies, which need no intent (the source has marked the blocks) but where the region
+    /// was never written: that it is must be known before its first data is.
     pub seq: Seq,
     pub change: Change,
     /// Whole blocks.
@@ -55,6 +56,8 @@ pub(super) struct Apply {
     stage: Stage,
     /// Its session's window did not have it before.
     fresh: bool,
+    /// It uses its region's intent.
+    intent: bool,
     /// Kinds of bitmap pages that its intent stands for.
     bits: u16,
 }
@@ -86,9 +89,9 @@ impl Store {
             self.finish(&job, errno, out);
             return;
         }
-        if job.seq == Seq(0) {
-            self.bitmaps.set_written(region, true);
+        if job.seq == Seq(0) && self.is_written(region) && !self.intents.is_activating(region) {
             let apply = self.insert(job, Stage::Started, false, 0);
+            self.applies.at(apply).intent = false;
             self.start(apply, out);
             return;
         }
@@ -97,7 +100,7 @@ impl Store {
         if job.kinds != 0 && !forget {
             bits = self.bitmaps.mark(job.kinds, job.extent, false);
         }
-        if self.bitmaps.set_written(region, false) {
+        if self.bitmaps.set_written(region) {
             bits |= WRITTEN;
         }
         match self.intents.enter(region, job.seq, self.watermark(), bits) {
@@ -153,6 +156,7 @@ impl Store {
             job,
             stage,
             fresh,
+            intent: true,
             bits,
         })
     }
@@ -187,7 +191,7 @@ impl Store {
 
     pub(super) fn applied(&mut self, at: u32, errno: u16) {
         let apply = self.applies.remove(at);
-        if apply.job.seq != Seq(0) {
+        if apply.intent {
             self.intents.leave(apply.job.extent.region());
         }
         let owner = apply.owner;

@@ -231,34 +231,13 @@ impl Bitmaps {
     }
 
     /// The region has data from now on. Whether that is new.
-    pub fn set_written(&mut self, region: u32, bare: bool) -> bool {
+    pub fn set_written(&mut self, region: u32) -> bool {
         if self.is_written(region) {
             return false;
         }
         self.written.set(u64::from(region));
-        let state = &mut self.written_pages[bitmap::written_page_of(region) as usize];
-        state.changed = true;
-        if bare {
-            self.version += 1;
-            state.bare = if state.bare == 0 {
-                self.version
-            } else {
-                state.bare
-            };
-        }
+        self.written_pages[bitmap::written_page_of(region) as usize].changed = true;
         true
-    }
-
-    /// The newest bare change of any page.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// Whether bare changes of the written regions up to `version` are durable.
-    pub fn written_durable(&self, version: u64) -> bool {
-        self.written_pages
-            .iter()
-            .all(|page| page.is_durable(version))
     }
 
     /// Whether all bare changes of a slot are durable.
@@ -291,13 +270,6 @@ impl Bitmaps {
                         let (slot, page) = (slot as u8, page as u32);
                         self.queue(PageName::Dirty { slot, page }, true);
                     }
-                }
-            }
-        }
-        if kinds & WRITTEN != 0 {
-            for page in 0..self.written_pages.len() {
-                if self.written_pages[page].bare != 0 {
-                    self.queue(PageName::Written { page: page as u32 }, true);
                 }
             }
         }

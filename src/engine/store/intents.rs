@@ -191,6 +191,12 @@ impl Intents {
         at != NONE && self.slots[usize::from(at)].state == State::Active
     }
 
+    /// Whether the region's intent is on its way to the disk.
+    pub fn is_activating(&self, region: u32) -> bool {
+        let at = self.index[region as usize];
+        at != NONE && self.slots[usize::from(at)].state == State::Activating
+    }
+
     /// The active regions.
     pub fn regions(&self) -> impl Iterator<Item = u32> + '_ {
         self.slots

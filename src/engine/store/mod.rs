@@ -70,8 +70,6 @@ enum Clearing {
 struct FlushWait {
     user: FlushUser,
     disk: bool,
-    /// Pages of the written regions with bare changes up to this version are part of it.
-    version: u64,
     errno: u16,
 }
 
@@ -254,20 +252,14 @@ impl Store {
             self.done.push(Done::Flushed { user, errno });
             return;
         }
-        let version = self.bitmaps.version();
         let flush = self.flushes.insert(FlushWait {
             user,
             disk: true,
-            version,
             errno: 0,
         });
         let id = self.disk.begin(DiskUse::Flush(flush));
         let op = DiskOp::Flush;
         out.push(Effect::Disk { id, op });
-        if !self.bitmaps.written_durable(version) {
-            self.bitmaps.queue_bare(bitmaps::WRITTEN);
-            self.write_pages(out);
-        }
     }
 
     /// Takes the term, durably: `is_durable` tells when.
@@ -417,7 +409,7 @@ impl Store {
                 continue;
             };
             let failed = self.broken.unwrap_or(wait.errno);
-            if !wait.disk && (failed != 0 || self.bitmaps.written_durable(wait.version)) {
+            if !wait.disk {
                 self.flushes.remove(at);
                 let user = wait.user;
                 self.done.push(Done::Flushed {
