@@ -237,7 +237,7 @@ fn play_scenarios(only: Option<&str>) -> bool {
         if only.is_some_and(|only| only != scenario.name) {
             continue;
         }
-        let result = scenario.play(only.is_some());
+        let result = scenario.play(Planted::default(), only.is_some());
         let said = result
             .as_ref()
             .map_or_else(Clone::clone, |()| "holds".to_owned());

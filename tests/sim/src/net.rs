@@ -261,6 +261,18 @@ impl Network {
         (!std::mem::replace(&mut flow.armed, true)).then_some(Arm { link, side, at })
     }
 
+    /// What a link carries in one direction now arrives that much later, as segments do that are
+    /// lost and sent again.
+    pub fn slow_down(&mut self, link: u32, side: usize, by: Instant) {
+        if let Some(entry) = self.links.get_mut(&link) {
+            let flow = &mut entry.flows[side];
+            for (at, _) in &mut flow.items {
+                *at += by;
+            }
+            flow.last += by;
+        }
+    }
+
     /// The first item of a flow arrives, or is held up; also when to look again.
     pub fn arrive(&mut self, link: u32, side: usize, now: Instant) -> (Option<Item>, Option<Arm>) {
         let Some(entry) = self.links.get(&link) else {
@@ -269,7 +281,11 @@ impl Network {
         let (from, to) = (entry.ends[side].node, entry.ends[1 - side].node);
         let path = self.path(from, to);
         // Held up segments are sent again every few milliseconds.
-        let held = if self.cut[path] || self.hold[path] {
+        let early = entry.flows[side].items.front();
+        let early = early.map(|(at, _)| *at).filter(|at| *at > now);
+        let held = if early.is_some() {
+            early
+        } else if self.cut[path] || self.hold[path] {
             Some(now + self.random.within(MILLI, 6 * MILLI))
         } else if self.clog[path] > now {
             Some(self.clog[path])

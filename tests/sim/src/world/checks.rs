@@ -80,11 +80,25 @@ impl World {
         }
         let losses = before.as_ref().map_or(0, |before| before.losses);
         if record.losses > losses
-            && let Some(before) = before
+            && let Some(before) = &before
         {
-            self.power_was_lost(&before, &record);
+            self.power_was_lost(before, &record);
+        }
+        if let Some(before) = before
+            && record.losses == before.losses
+            && record.in_sync().count() < before.in_sync().count()
+        {
+            // A replica may leave only when all others have flushed what was acknowledged with it:
+            // as good as a flush.
+            self.flushed_all();
         }
         self.known.records.insert(entry, record);
+    }
+
+    fn flushed_all(&mut self) {
+        let now = self.now();
+        self.history.flushed(now, now);
+        self.own_flushed(now);
     }
 
     /// The log says that every in-sync replica has lost power: true?

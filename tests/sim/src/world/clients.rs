@@ -604,11 +604,7 @@ impl World {
             Known::Shared(known) => self.history.ret(known, data, ret),
             Known::Flush => {
                 self.history.flushed(piece.call, ret);
-                for client in &mut self.clients {
-                    for register in &mut client.registers {
-                        register.flushed(piece.call);
-                    }
-                }
+                self.own_flushed(piece.call);
                 Ok(())
             }
             Known::Own(number) => {
@@ -671,6 +667,15 @@ impl World {
         }
         if let Some(run) = self.nodes[node.0 as usize].run.as_mut() {
             run.backlog.retain(|p| !connections.contains(&p.connection));
+        }
+    }
+
+    /// A flush asked at `call` was answered: the clients' own blocks.
+    pub(super) fn own_flushed(&mut self, call: Instant) {
+        for client in &mut self.clients {
+            for register in &mut client.registers {
+                register.flushed(call);
+            }
         }
     }
 

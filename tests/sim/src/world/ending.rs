@@ -109,7 +109,8 @@ impl World {
             let ReplicaState::InSync { boot } = replica.state else {
                 return false;
             };
-            replica.node != node && self.node(replica.node).boot == boot
+            let other = self.node(replica.node);
+            replica.node != node && other.powered && other.boot == boot
         });
         if !kept {
             return;

@@ -299,6 +299,30 @@ impl World {
         }
     }
 
+    /// A link breaks for its opener; the other end still receives what was sent before.
+    pub fn half_reset_link(&mut self, link: u32) {
+        let now = self.now();
+        let Some(entry) = self.net.link(link) else {
+            return;
+        };
+        let [opener, taker] = entry.ends;
+        let arm = self.net.end(link, 0, now, 40 * MILLI);
+        self.arm(arm);
+        let Some(run) = self.nodes[opener.node.0 as usize].run.as_mut() else {
+            return;
+        };
+        if run.links.remove(&opener.id).is_some() {
+            self.reactor_event(
+                opener.node,
+                EngineEvent::LinkDown {
+                    link: Some(opener.id),
+                    peer: taker.node,
+                    direction: Direction::Out,
+                },
+            );
+        }
+    }
+
     /// Links over a path that was cut break in the end, if the cut lasts.
     pub(super) fn time_out_links(&mut self, a: NodeId, b: NodeId) {
         let links: Vec<_> = self

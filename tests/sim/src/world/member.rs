@@ -8,7 +8,7 @@ use steadfast::member::io::{CoreEffect, CoreEvent, Proposal};
 use steadfast::member::log::{self, Geometry};
 use steadfast::member::pulse::{Pulse, PulseConfig};
 use steadfast::node::Signal;
-use steadfast::record::{ReplicaRecord, ReplicaState, VolumeRecord};
+use steadfast::record::{ReplicaRecord, ReplicaState, VolumeChange, VolumeRecord};
 use steadfast::types::{Incarnation, Index, NodeId, NodeSet, Term, Time};
 
 use super::event::{Event, Happening, Part};
@@ -90,6 +90,22 @@ pub fn pulse(
 }
 
 impl World {
+    /// A node's core is asked for a change of the volume, as if the volume had.
+    pub fn propose(&mut self, node: NodeId, prev: Index, change: VolumeChange) {
+        let Some(run) = self.node(node).run.as_ref() else {
+            return;
+        };
+        let place = self.place(node, run.number, Part::Core);
+        let proposal = Proposal::Volume {
+            volume: VOLUME,
+            prev,
+            change,
+        };
+        let signal = Signal::Core(CoreEvent::Propose(proposal));
+        let happening = Happening::Signal(Box::new(signal));
+        self.queue.push(self.now(), Event::At(place, happening));
+    }
+
     /// Every daemon asks for the volume until it is there.
     pub(super) fn creates(&mut self) {
         if !self.known.records.is_empty() {

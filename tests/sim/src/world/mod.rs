@@ -23,7 +23,8 @@ use steadfast::engine::io::Effects;
 use steadfast::member::Canaries as MemberCanaries;
 use steadfast::meta;
 use steadfast::meta::recovered::Layout;
-use steadfast::types::{NodeId, VolumeId};
+use steadfast::record::VolumeChange;
+use steadfast::types::{Index, NodeId, VolumeId};
 
 use self::checks::Known;
 use self::clients::Client;
@@ -98,6 +99,8 @@ pub struct World {
     pub faulty: bool,
     /// What the oracles know of the cluster.
     pub known: Known,
+    /// What a volume asked of the log last.
+    pub proposed: Option<(NodeId, Index, VolumeChange)>,
     /// What has been seen to happen.
     pub marks: Marks,
     /// The first rule that did not hold.
@@ -137,6 +140,7 @@ impl World {
             stopping: false,
             faulty: true,
             known: Known::default(),
+            proposed: None,
             marks: Marks::default(),
             failed: None,
             tracing,

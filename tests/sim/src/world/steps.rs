@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use steadfast::engine::io::{Buf, DiskId, DiskOp, Effect, Event as EngineEvent, Note};
-use steadfast::member::io::{CoreEvent, CoreNote, PulseDatagram, PulseEvent};
+use steadfast::member::io::{CoreEvent, CoreNote, Proposal, PulseDatagram, PulseEvent};
 use steadfast::node::{CoreIo, PulseIo, Signal, ToVolume, VolumeWant};
 use steadfast::node::{route_core, route_pulse, route_volume};
 use steadfast::record::VolumeChange;
@@ -539,6 +539,9 @@ impl World {
                 VolumeWant::Io(io) => self.volume_io(node, io),
                 VolumeWant::Signal(event) => {
                     self.trace(node, || format!("volume: {event:?}"));
+                    if let CoreEvent::Propose(Proposal::Volume { prev, change, .. }) = event {
+                        self.proposed = Some((node, prev, change));
+                    }
                     self.signal(node, Part::Reactor, Signal::Core(event));
                 }
                 VolumeWant::Note(note) => {
