@@ -54,7 +54,6 @@ fn run(options: Options) -> (u64, Result<(), String>) {
 }
 
 #[test]
-#[ignore = "until the volume serves"]
 fn any_schedule() {
     if let Some(seed) = number("STEADFAST_SEED") {
         let mut one = options(seed);

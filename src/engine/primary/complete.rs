@@ -20,11 +20,14 @@ impl Primary {
     pub fn applied(&mut self, id: u32, errno: u16, cx: &mut Cx<'_>) {
         let op = self.ops.at(id);
         op.local = false;
+        let op = *op;
         if errno != 0 {
-            op.errno = errno;
+            self.ops.at(id).errno = errno;
             if self.other_copy().is_some() {
                 self.disk_failed_with(errno, cx);
             } else {
+                // Its gateway is told of the error; if it asks again, it is a new attempt.
+                cx.store.windows.forget(op.origin);
                 cx.out.push(Effect::Note(Note::StoreFailed { errno }));
             }
         }

@@ -23,7 +23,7 @@ impl World {
         };
         for running in node.disk.values() {
             if let (Some((one, a)), Some((other, b))) = (touches(op), touches(running.op)) {
-                let clash = (a || b) && one.0 < other.1 && other.0 < one.1;
+                let clash = a && b && one.0 < other.1 && other.0 < one.1;
                 assert!(!clash, "n{at}: {op:?} beside {:?}", running.op);
             }
         }
