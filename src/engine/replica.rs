@@ -172,6 +172,7 @@ impl Replica {
     }
 
     fn begin(&mut self, attach: Attach, cx: &mut ReplicaCx<'_>) {
+        cx.store.give_up_handing_over(cx.out);
         let behind = attach.purpose == Purpose::Resync;
         if behind {
             cx.store.set_behind();

@@ -112,6 +112,17 @@ impl Store {
         self.name_bitmaps(out);
     }
 
+    /// Gives up the bitmaps whose handing over was cut off: the next one begins anew.
+    pub fn give_up_handing_over(&mut self, out: &mut Effects) {
+        let mut part = [None; crate::meta::layout::DIRTY_SLOTS];
+        for (slot, absent) in self.bitmaps.slots_mut() {
+            part[slot] = Some(absent.replica).filter(|_| !absent.complete);
+        }
+        for replica in part.into_iter().flatten() {
+            self.end_absent(replica, out);
+        }
+    }
+
     /// The replica is in sync again.
     pub fn end_absent(&mut self, replica: NodeId, out: &mut Effects) {
         if self.bitmaps.end(replica) {
