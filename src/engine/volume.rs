@@ -159,6 +159,8 @@ impl Volume {
         self.record = Some(record.clone());
         if let Some(store) = &mut self.store {
             store.windows.set_listed(&record.sessions, record.term);
+            let in_sync = record.in_sync().map(|replica| replica.node);
+            store.end_absences(record.last_entry, in_sync, out);
         }
         if self.is_granted() {
             with_primary!(self, now, out, |primary, cx| primary.set_record(cx));

@@ -123,6 +123,22 @@ impl Store {
         }
     }
 
+    /// The record is of `entry` and has these replicas in sync: gives up the bitmaps of an earlier
+    /// absence. That of a new replica (since 0) may be of a later one.
+    pub fn end_absences(
+        &mut self,
+        entry: Index,
+        in_sync: impl Iterator<Item = NodeId>,
+        out: &mut Effects,
+    ) {
+        for replica in in_sync {
+            let old = |since: Index| since != Index(0) && since <= entry;
+            if self.dirty(replica).is_some_and(|dirty| old(dirty.0)) {
+                self.end_absent(replica, out);
+            }
+        }
+    }
+
     /// The replica is in sync again.
     pub fn end_absent(&mut self, replica: NodeId, out: &mut Effects) {
         if self.bitmaps.end(replica) {
