@@ -34,27 +34,43 @@ pub(super) enum DiskUse {
     },
 }
 
+impl DiskUse {
+    const fn is_read(self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Edge { .. })
+    }
+}
+
 /// Operations in flight.
 #[derive(Clone, Debug)]
 pub(super) struct DiskTable {
     uses: Slab<DiskUse>,
+    reads: usize,
 }
 
 impl DiskTable {
     pub fn new() -> Self {
         Self {
             uses: Slab::new(256),
+            reads: 0,
         }
+    }
+
+    /// Reads in flight.
+    pub fn reads(&self) -> usize {
+        self.reads
     }
 
     /// Names a new operation.
     pub fn begin(&mut self, what: DiskUse) -> DiskId {
+        self.reads += usize::from(what.is_read());
         DiskId(self.uses.insert(what))
     }
 
     /// An operation has ended.
     pub fn end(&mut self, id: DiskId) -> DiskUse {
-        self.uses.remove(id.0)
+        let what = self.uses.remove(id.0);
+        self.reads -= usize::from(what.is_read());
+        what
     }
 
     /// How many are in flight.

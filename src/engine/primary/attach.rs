@@ -102,10 +102,8 @@ impl Primary {
             panic!("reported without a link");
         };
         self.hand_windows(link, cx);
+        // This node as well: the other may have missed that it is in sync.
         for other in 0..self.peers.len() {
-            if other == self.me {
-                continue;
-            }
             self.send_mark(at, other, cx);
         }
         let peer = &mut self.peers[at];

@@ -20,18 +20,14 @@ impl Primary {
     pub fn applied(&mut self, id: u32, errno: u16, cx: &mut Cx<'_>) {
         let op = self.ops.at(id);
         op.local = false;
-        let op = *op;
         if errno != 0 {
-            self.ops.at(id).errno = errno;
-            if self.other_copy().is_some() {
-                self.disk_failed_with(errno, cx);
-            } else {
-                // Its gateway is told of the error; if it asks again, it is a new attempt.
-                cx.store.windows.forget(op.origin);
-                cx.out.push(Effect::Note(Note::StoreFailed { errno }));
-            }
+            op.errno = errno;
+            self.write_failed(errno, cx);
         }
-        self.check(id, cx);
+        // The failure may have taken away what it waited for, and ended it.
+        if self.ops.get(id).is_some() {
+            self.check(id, cx);
+        }
         self.pump(cx);
     }
 
@@ -283,10 +279,12 @@ impl Primary {
 
     // The local disk.
 
-    /// Another replica that counts and works: it can take over.
+    /// Another replica that has everything that was acknowledged, and works: it can take over. One
+    /// that is about to grow is first waited for.
     pub(super) fn other_copy(&self) -> Option<NodeId> {
         let counts = |peer: &&super::peer::Peer| {
-            peer.counts && peer.state.is_in_sync() && peer.fault.is_none()
+            let full = peer.state.is_in_sync() || peer.grow.is_some();
+            peer.counts && full && peer.fault.is_none()
         };
         self.peers
             .iter()
@@ -295,6 +293,22 @@ impl Primary {
             .map(|(_, peer)| peer)
             .find(counts)
             .map(|peer| peer.node)
+    }
+
+    /// A change has failed here.
+    fn write_failed(&mut self, errno: u16, cx: &mut Cx<'_>) {
+        if self.other_copy().is_some() {
+            self.disk_failed_with(errno, cx);
+            return;
+        }
+        cx.out.push(Effect::Note(Note::StoreFailed { errno }));
+        // A replica that is resynced may have stored it: it is brought in line from the start.
+        for at in 0..self.peers.len() {
+            if self.peers[at].resync.is_some() {
+                self.hang_up(at, cx);
+                self.peers[at].retry_at = cx.now.after(cx.config.timing.stall / 4);
+            }
+        }
     }
 
     /// The store can promise nothing any more.

@@ -206,6 +206,7 @@ impl Primary {
         };
         assert!(base > cx.store.seq, "a sequence number of a later term");
         cx.store.cancel_waiting(cx.out);
+        cx.store.give_up_handing_over(cx.out);
         cx.store.take_stock(base, false);
         cx.store.set_in_sync();
         primary.connect(cx);

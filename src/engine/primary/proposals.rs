@@ -20,7 +20,7 @@ impl Primary {
             return None;
         }
         if self.failing {
-            return Some(self.hand_over());
+            return Some(self.pending_grow().unwrap_or_else(|| self.hand_over()));
         }
         if let Some(at) = self.leaving() {
             let peer = &self.peers[at];
@@ -41,18 +41,8 @@ impl Primary {
         if self.shrink.is_some() {
             return None;
         }
-        for peer in &self.peers {
-            if let Some(grow) = peer.grow
-                && !peer.state.is_in_sync()
-                && peer.configures == 0
-            {
-                return Some(VolumeChange::Grow {
-                    term,
-                    replica: peer.node,
-                    boot: grow.boot,
-                    store: grow.store,
-                });
-            }
+        if let Some(grow) = self.pending_grow() {
+            return Some(grow);
         }
         if let Some(prefer) = self.demote
             && self.is_quiet()
@@ -60,6 +50,19 @@ impl Primary {
             return Some(VolumeChange::Demote { term, prefer });
         }
         None
+    }
+
+    /// A replica that counts already is to be in sync by the log.
+    fn pending_grow(&self) -> Option<VolumeChange> {
+        let waits = |peer: &&super::peer::Peer| !peer.state.is_in_sync() && peer.configures == 0;
+        self.peers.iter().filter(waits).find_map(|peer| {
+            peer.grow.map(|grow| VolumeChange::Grow {
+                term: self.term,
+                replica: peer.node,
+                boot: grow.boot,
+                store: grow.store,
+            })
+        })
     }
 
     /// Whether everything that was begun for clients has been answered.

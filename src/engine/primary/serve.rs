@@ -182,7 +182,13 @@ impl Primary {
             self.unlock(id, cx);
             return;
         }
-        if op.change == Change::Trim || op.extent == op.blocks {
+        if let Some(errno) = cx.store.broken
+            && self.other_copy().is_none()
+        {
+            // The last copy, and nothing can be promised: it must not reach another one either.
+            self.answer(id, errno, Buf::NONE);
+            self.finish(id, cx);
+        } else if op.change == Change::Trim || op.extent == op.blocks {
             self.sequence(id, cx);
         } else if op.change == Change::Write {
             self.read_edges(id, cx);

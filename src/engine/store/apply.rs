@@ -86,6 +86,9 @@ impl Store {
             return;
         }
         if let Some(errno) = self.broken {
+            if fresh {
+                self.windows.forget(job.origin);
+            }
             self.finish(&job, errno, out);
             return;
         }
@@ -129,6 +132,18 @@ impl Store {
         self.unstable.note(held);
         if held.origin.session != SessionId(0) {
             self.windows.note(self.term, held.origin);
+        }
+    }
+
+    /// Whatever waits for metadata waits for ever.
+    pub(super) fn fail_waiting(&mut self, errno: u16) {
+        for at in std::mem::take(&mut self.waiting) {
+            let apply = self.applies.remove(at);
+            if apply.fresh {
+                self.windows.forget(apply.job.origin);
+            }
+            let owner = apply.owner;
+            self.done.push(Done::Applied { owner, errno });
         }
     }
 
@@ -193,6 +208,10 @@ impl Store {
         let apply = self.applies.remove(at);
         if apply.intent {
             self.intents.leave(apply.job.extent.region());
+        }
+        if errno != 0 && apply.fresh {
+            // It did not take effect, and is tried again if it is sent again.
+            self.windows.forget(apply.job.origin);
         }
         let owner = apply.owner;
         self.done.push(Done::Applied { owner, errno });

@@ -211,9 +211,9 @@ impl Store {
         Some((absent.since, &absent.bits))
     }
 
-    /// Whether no change of an earlier primary or link can reach the disk any more.
+    /// Whether nothing of an earlier primary or link is on the disk's way any more.
     pub fn is_drained(&self) -> bool {
-        self.applies.len() == 0
+        self.applies.len() == 0 && self.disk.reads() == 0
     }
 
     /// Whether nothing at all is in flight or wanted.
@@ -426,14 +426,7 @@ impl Store {
         if self.broken.is_none() {
             self.broken = Some(errno);
         }
-        // Whatever waits for metadata waits for ever.
-        for at in std::mem::take(&mut self.waiting) {
-            let apply = self.applies.remove(at);
-            self.done.push(Done::Applied {
-                owner: apply.owner,
-                errno,
-            });
-        }
+        self.fail_waiting(errno);
         self.end_flushes();
     }
 
