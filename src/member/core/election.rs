@@ -194,12 +194,17 @@ impl Core {
             ballot = self.log.ballot();
         }
         let free = ballot.vote.is_none_or(|vote| vote == from);
-        if (free || self.config.canaries.double_vote) && end >= self.log.last() {
+        if free && end >= self.log.last() {
+            self.election.hold_until = now.after(self.interval() * 2 + self.rank_delay());
+            if self.config.canaries.double_vote {
+                // Nothing is written down: the next one who asks gets it too.
+                self.send_vote(now, from, out);
+                return;
+            }
             let vote = Some(from);
             self.log.set_ballot(Ballot { term, vote });
             self.role = Role::Follower;
             self.election.owed = Some(from);
-            self.election.hold_until = now.after(self.interval() * 2 + self.rank_delay());
             self.tell_vote(now, out);
         }
     }
@@ -213,6 +218,10 @@ impl Core {
             return;
         }
         self.election.owed = None;
+        self.send_vote(now, candidate, out);
+    }
+
+    fn send_vote(&mut self, now: Time, candidate: NodeId, out: Out<'_>) {
         let voted = Message::Voted {
             term: self.log.ballot().term,
             outlook: self.next_outlook(now),

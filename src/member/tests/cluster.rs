@@ -35,6 +35,8 @@ struct Run {
     core: Core,
     lease: Lease,
     record: Option<VolumeRecord>,
+    /// It has stopped to serve this term.
+    stopped: Term,
 }
 
 pub(super) struct Node {
@@ -45,6 +47,8 @@ pub(super) struct Node {
     runs: u64,
     pub(super) boot: BootId,
     disk: Vec<u8>,
+    /// Its clock is fast by so many thousandths.
+    pub(super) drift: i64,
     /// Its replica, if it has one.
     pub(super) report: Option<ReplicaReport>,
 }
@@ -103,6 +107,7 @@ impl Cluster {
                 runs: 0,
                 boot: BootId(100 + node as u128),
                 disk,
+                drift: 0,
                 report: (node < replicas).then_some(ReplicaReport {
                     volume: VOLUME,
                     store: StoreId(node as u128),
@@ -140,7 +145,7 @@ impl Cluster {
 
     pub(super) fn start(&mut self, node: usize) {
         assert!(self.nodes[node].run.is_none());
-        let me = NodeId(node as u8);
+        let (me, now) = (NodeId(node as u8), self.local(node));
         self.nodes[node].runs += 1;
         let recovered = log::recover(&self.nodes[node].disk, CLUSTER, me).unwrap();
         let mut effects = Vec::new();
@@ -152,14 +157,14 @@ impl Cluster {
             boot: self.nodes[node].boot,
             canaries: self.canaries,
         };
-        let mut core = Core::new(config, recovered, self.now, &mut effects);
+        let mut core = Core::new(config, recovered, now, &mut effects);
         let mut rest = Vec::new();
         for effect in effects {
             if let CoreEffect::Persist { ticket, pages } = effect {
                 for page in pages {
                     put(&mut self.nodes[node].disk, &page);
                 }
-                core.step(self.now, CoreEvent::Persisted { ticket }, &mut rest);
+                core.step(now, CoreEvent::Persisted { ticket }, &mut rest);
             } else {
                 rest.push(effect);
             }
@@ -175,7 +180,7 @@ impl Cluster {
                 incarnation: core.incarnation(),
                 canaries: self.canaries,
             },
-            self.now,
+            now,
         );
         self.nodes[node].paused = Time::ZERO;
         self.nodes[node].run = Some(Run {
@@ -183,6 +188,7 @@ impl Cluster {
             core,
             lease: Lease::default(),
             record: None,
+            stopped: Term(0),
         });
         self.perform(node, rest);
         if let Some(report) = self.nodes[node].report {
@@ -299,6 +305,21 @@ impl Cluster {
         self.core(node, CoreEvent::Propose(proposal));
     }
 
+    /// The time on the node's clock.
+    fn local(&self, node: usize) -> Time {
+        let rate = (1000 + self.nodes[node].drift) as u64;
+        Time(self.now.0 * rate / 1000)
+    }
+
+    /// When the node's clock will show `local`.
+    fn global(&self, node: usize, local: Time) -> Time {
+        let rate = (1000 + self.nodes[node].drift) as u64;
+        local
+            .0
+            .checked_mul(1000)
+            .map_or(Time::MAX, |time| Time(time.div_ceil(rate)))
+    }
+
     fn datagram(&mut self, from: usize, to: usize, make: impl Fn(()) -> Happening) {
         for delay in self.network.deliver(from, to) {
             let at = self.now.after(delay);
@@ -326,7 +347,7 @@ impl Cluster {
         let timers = (0..self.nodes.len()).filter_map(|node| {
             let state = &self.nodes[node];
             let run = state.run.as_ref()?;
-            let due = run.pulse.deadline().min(run.core.deadline());
+            let due = self.global(node, run.pulse.deadline().min(run.core.deadline()));
             Some((due.max(state.paused).max(self.now), node))
         });
         let timer = timers.min();
@@ -382,7 +403,7 @@ impl Cluster {
             let Some(run) = &self.nodes[node].run else {
                 return;
             };
-            if run.pulse.deadline() <= at {
+            if run.pulse.deadline() <= self.local(node) {
                 self.pulse(node, PulseEvent::Tick);
             } else {
                 self.core(node, CoreEvent::Tick);
@@ -408,11 +429,12 @@ impl Cluster {
     }
 
     fn pulse(&mut self, node: usize, event: PulseEvent<'_>) {
+        let now = self.local(node);
         let Some(run) = &mut self.nodes[node].run else {
             return;
         };
         let mut effects = Vec::new();
-        run.pulse.step(self.now, event, &mut effects);
+        run.pulse.step(now, event, &mut effects);
         for effect in effects {
             let (mut io, mut signals) = (None, Vec::new());
             route_pulse(
@@ -452,11 +474,12 @@ impl Cluster {
     }
 
     fn core(&mut self, node: usize, event: CoreEvent) {
+        let now = self.local(node);
         let Some(run) = &mut self.nodes[node].run else {
             return;
         };
         let mut effects = Vec::new();
-        run.core.step(self.now, event, &mut effects);
+        run.core.step(now, event, &mut effects);
         self.perform(node, effects);
     }
 
@@ -555,12 +578,37 @@ impl Cluster {
         let Some(run) = &self.nodes[node].run else {
             return false;
         };
-        let grant = run.record.as_ref().and_then(|record| record.primary);
+        let served = run
+            .record
+            .as_ref()
+            .filter(|record| record.term > run.stopped);
+        let grant = served.and_then(|record| record.primary);
         grant.is_some_and(|grant| {
             usize::from(grant.node.0) == node
                 && grant.boot == self.nodes[node].boot
-                && run.lease.covers(grant.incarnation, self.now)
+                && run.lease.covers(grant.incarnation, self.local(node))
         })
+    }
+
+    /// A primary stops to serve, before it says so.
+    pub(super) fn stop_serving(&mut self, node: usize) {
+        if let Some(run) = &mut self.nodes[node].run {
+            run.stopped = run.record.as_ref().map_or(Term(0), |record| record.term);
+        }
+    }
+
+    /// Whether the node is primary of a term that it has stopped to serve.
+    pub(super) fn has_stopped(&self, node: usize) -> bool {
+        let run = self.nodes[node].run.as_ref();
+        run.is_some_and(|run| {
+            let record = run.record.as_ref();
+            record.is_some_and(|record| record.primary.is_some() && record.term == run.stopped)
+        })
+    }
+
+    /// The volume as the node knows it.
+    pub(super) fn known(&self, node: usize) -> Option<&VolumeRecord> {
+        self.nodes[node].run.as_ref()?.record.as_ref()
     }
 
     pub(super) fn running(&self) -> impl Iterator<Item = usize> {
@@ -572,7 +620,12 @@ impl Cluster {
     }
 
     pub(super) fn status(&self, node: usize) -> crate::member::io::CoreStatus {
-        self.nodes[node].run.as_ref().unwrap().core.status(self.now)
+        self.nodes[node]
+            .run
+            .as_ref()
+            .unwrap()
+            .core
+            .status(self.local(node))
     }
 
     pub(super) fn view(&self, node: usize) -> View {

@@ -1,7 +1,9 @@
 //! Pulse and core of several nodes together, in virtual time.
 
+mod canaries;
 mod cluster;
 mod failover;
 mod faults;
 mod network;
 mod power;
+mod schedules;

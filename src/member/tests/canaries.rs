@@ -1,0 +1,91 @@
+//! Planted bugs: what watches the cluster must notice each, and the same schedules without the bug
+//! must be sound.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use crate::member::Canaries;
+
+const OFF: Canaries = Canaries {
+    vote_without_promise: false,
+    promote_behind_replica: false,
+    ignore_prev: false,
+    unheard_counts_as_lost: false,
+    both_in_sync_after_loss: false,
+    forget_promise_at_restart: false,
+    double_vote: false,
+};
+
+/// The primary is cut off until it is suspected, and heard again by one voter about when that one
+/// is asked to acknowledge its exclusion; perhaps that voter's daemon restarts then.
+fn heard_again(seed: u64, restart: bool, canaries: Canaries) -> Vec<String> {
+    let mut cluster = Cluster::serving_with(3, 2, seed, canaries);
+    cluster.write_time = Duration::from_millis(2);
+    let primary = cluster.primary().expect("one serves");
+    cluster.cut(primary, 1 - primary);
+    cluster.cut(primary, 2);
+    let after = 20_000 + seed * 97 % 20_000;
+    cluster.run(Duration::from_micros(after));
+    let between_others = |pair: &(usize, usize)| pair.0 != 2 && pair.1 != 2;
+    cluster.network.cut.retain(between_others);
+    if restart {
+        let later = cluster.network.random.below(8_000);
+        cluster.run(Duration::from_micros(later));
+        cluster.kill(2);
+        cluster.start(2);
+    }
+    cluster.run(Duration::from_millis(100));
+    cluster.violations
+}
+
+/// How many of the first `schedules` are noticed to be unsound.
+fn noticed(schedules: u64, run: impl Fn(u64) -> Vec<String>) -> usize {
+    // An assertion of the product counts too.
+    let unsound = |seed: &u64| {
+        catch_unwind(AssertUnwindSafe(|| run(*seed))).map_or(true, |wrong| !wrong.is_empty())
+    };
+    (0..schedules).filter(unsound).count()
+}
+
+#[test]
+fn vote_without_promise() {
+    let canaries = Canaries {
+        vote_without_promise: true,
+        ..OFF
+    };
+    assert!(noticed(400, |seed| heard_again(seed, false, canaries)) > 0);
+    assert_eq!(noticed(400, |seed| heard_again(seed, false, OFF)), 0);
+}
+
+#[test]
+fn forget_promise_at_restart() {
+    let canaries = Canaries {
+        forget_promise_at_restart: true,
+        ..OFF
+    };
+    assert!(noticed(800, |seed| heard_again(seed, true, canaries)) > 0);
+    assert_eq!(noticed(800, |seed| heard_again(seed, true, OFF)), 0);
+}
+
+/// Two voters that do not hear each other both ask the third for its vote.
+fn two_candidates(seed: u64, canaries: Canaries) -> Vec<String> {
+    let mut cluster = Cluster::with(3, 2, seed, canaries);
+    cluster.write_time = Duration::from_millis(2);
+    cluster.cut(0, 1);
+    for node in [0, 1, 2] {
+        cluster.start(node);
+    }
+    cluster.run(Duration::from_millis(100));
+    cluster.violations
+}
+
+#[test]
+fn double_vote() {
+    let canaries = Canaries {
+        double_vote: true,
+        ..OFF
+    };
+    assert!(noticed(100, |seed| two_candidates(seed, canaries)) > 0);
+    assert_eq!(noticed(100, |seed| two_candidates(seed, OFF)), 0);
+}
