@@ -13,6 +13,7 @@ mod election;
 mod follow;
 mod gossip;
 mod lead;
+mod promise;
 mod status;
 mod transfer;
 mod waiting;
@@ -26,7 +27,6 @@ use lead::Leader;
 use transfer::Incoming;
 
 use super::Canaries;
-use super::entry::Command;
 use super::io::{CoreEffect, CoreEvent, CoreNote, Member, Proposal, PulseSignal, Timing};
 use super::liveness::Liveness;
 use super::log::{Log, RecoveredLog};
@@ -102,14 +102,16 @@ pub struct Core {
     incoming: Option<Incoming>,
     /// Volumes that somebody wants created.
     creates: BTreeMap<VolumeId, VolumeRecord>,
+    /// This run exists: its incarnation is durable.
+    begun: bool,
     /// When `Tick` is due.
     wake: Time,
 }
 
 impl Core {
-    /// A core at the start of the daemon. The first effect persists this run's incarnation: nothing
+    /// A core at the start of the daemon. The one effect persists this run's incarnation: nothing
     /// may be heard of it before that is durable, so the driver carries this `Persist` out and steps
-    /// `Persisted` before it starts the pulse (with `incarnation()`). The others may follow later.
+    /// `Persisted` before it starts the pulse (with `incarnation()`). There is no other effect yet.
     #[must_use]
     pub fn new(
         config: CoreConfig,
@@ -149,16 +151,10 @@ impl Core {
             reports: Reports::new(),
             incoming: None,
             creates: BTreeMap::new(),
+            begun: false,
             wake: Time::MAX,
         };
         core.write(out);
-        core.renew_promises(out);
-        if core.state.view.number > 0 {
-            out.push(CoreEffect::View(core.state.view.clone()));
-        }
-        for volume in core.state.volumes.values() {
-            out.push(CoreEffect::Record(volume.record.clone()));
-        }
         core
     }
 
@@ -191,8 +187,11 @@ impl Core {
     /// Draws the conclusions of a step.
     fn drive(&mut self, now: Time, out: Out<'_>) {
         if self.log.durable_incarnation() < self.incarnation {
-            // This run does not exist yet.
             return;
+        }
+        if !self.begun {
+            self.begun = true;
+            self.begin(out);
         }
         self.adopt(out);
         self.elect(now, out);
@@ -204,6 +203,17 @@ impl Core {
         self.acknowledge(out);
         self.gossip(now, out);
         self.wake = self.next_wake(now);
+    }
+
+    /// What an earlier run has left: its promises hold, and what it knew is told.
+    fn begin(&mut self, out: Out<'_>) {
+        self.renew_promises(out);
+        if self.state.view.number > 0 {
+            out.push(CoreEffect::View(self.state.view.clone()));
+        }
+        for volume in self.state.volumes.values() {
+            out.push(CoreEffect::Record(volume.record.clone()));
+        }
     }
 
     fn receive(&mut self, now: Time, bytes: &[u8], out: Out<'_>) {
@@ -354,63 +364,6 @@ impl Core {
             self.leader = None;
         }
         self.repeat_reports();
-    }
-
-    /// Asks the pulse for every promise in the log. Also at start: a promise that was given in the
-    /// entry's acknowledgement is kept by the next run.
-    fn renew_promises(&mut self, out: Out<'_>) {
-        let excluded = self.state.excluded.iter();
-        for (&node, &incarnation) in excluded {
-            // Committed: nobody waits for an answer.
-            out.push(CoreEffect::Forbid {
-                node,
-                incarnation,
-                certificate: true,
-            });
-        }
-        for (_, entry) in self.log.after(self.log.base().index) {
-            let Some((node, incarnation, certificate)) = entry.command.forbids() else {
-                continue;
-            };
-            if self.config.canaries.forget_promise_at_restart {
-                let promise = self.promises.entry(node).or_default();
-                *promise = (*promise).max(incarnation);
-                continue;
-            }
-            out.push(CoreEffect::Forbid {
-                node,
-                incarnation,
-                certificate,
-            });
-        }
-    }
-
-    /// Entries up to here hold no promise that the pulse has not given.
-    fn promised(&self) -> Index {
-        if self.config.canaries.vote_without_promise {
-            return self.log.last().index;
-        }
-        let missing = self.log.after(self.commit).find(|(_, entry)| {
-            entry
-                .command
-                .forbids()
-                .is_some_and(|(node, incarnation, _)| {
-                    let promised = self.promises.get(&node).copied().unwrap_or_default();
-                    promised < incarnation
-                })
-        });
-        missing.map_or(self.log.last().index, |(index, _)| Index(index.0 - 1))
-    }
-
-    /// Asks the pulse for the promise that a new entry needs.
-    fn ask_promise(command: &Command, out: Out<'_>) {
-        if let Some((node, incarnation, certificate)) = command.forbids() {
-            out.push(CoreEffect::Forbid {
-                node,
-                incarnation,
-                certificate,
-            });
-        }
     }
 
     /// Applies what is agreed.
