@@ -21,22 +21,35 @@ pub struct Image {
     pub size: u64,
 }
 
+/// A directory larger than this is not copied whole: the next one will do.
+const PART_MAX: u64 = 300 << 20;
+
 /// Directories of this machine that are copied, in this order, until the image is large enough.
 fn sources() -> Vec<PathBuf> {
     let home = std::env::var("HOME").unwrap_or_else(|_| "/root".into());
     let rustup = std::env::var("RUSTUP_HOME").unwrap_or_else(|_| format!("{home}/.rustup"));
     let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
-    [
+    let parents = [
         "/usr/share".into(),
         "/usr/include".into(),
-        "/usr/lib".into(),
         format!("{cargo}/registry/src"),
+        "/usr/lib".into(),
+        "/usr/lib/x86_64-linux-gnu".into(),
         format!("{rustup}/toolchains"),
-    ]
-    .into_iter()
-    .map(PathBuf::from)
-    .filter(|path| path.is_dir())
-    .collect()
+    ];
+    let mut parts: Vec<_> = parents
+        .iter()
+        .filter_map(|parent| fs::read_dir(parent).ok())
+        .flat_map(|entries| {
+            let mut entries: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            entries.sort();
+            entries
+        })
+        .filter(|path| path.is_dir() && !path.is_symlink())
+        .collect();
+    // A machine with little else has at least the toolchain that built this.
+    parts.push(PathBuf::from(format!("{rustup}/toolchains")));
+    parts
 }
 
 fn disk_usage(path: &Path) -> (u64, u64) {
@@ -56,9 +69,14 @@ fn build(dir: &Path) -> Image {
     let tree = dir.join("tree");
     fs::create_dir_all(&tree).expect("directory");
     let (mut bytes, mut files) = (0, 0);
-    for (place, source) in sources().iter().enumerate() {
+    let sources = sources();
+    let last = sources.len() - 1;
+    for (place, source) in sources.iter().enumerate() {
         if bytes >= CONTENT_MIN && files >= FILES_MIN {
             break;
+        }
+        if place != last && disk_usage(source).0 > PART_MAX {
+            continue;
         }
         let to = tree.join(place.to_string());
         // Files may vanish while they are copied; what counts is what arrived.
