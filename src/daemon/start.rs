@@ -185,7 +185,7 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
         })
         .map_err(|error| Stopped::crash("core", error))?;
 
-    let served = serve(config, control, seat, &post, core_ended);
+    let served = serve(config, &control, seat, &post, core_ended);
     post.send(CoreInput::Stop);
     let ended = core_thread.join();
     handle.send(Input::Stop);
@@ -346,7 +346,7 @@ fn bind(address: SocketAddr) -> Result<UdpSocket, Stopped> {
 /// Serves the control interface until a signal asks the daemon to stop, or the core has ended.
 fn serve(
     config: &Config,
-    control: ControlHandle,
+    control: &ControlHandle,
     seat: ControlSeat,
     post: &Post<CoreInput>,
     core_ended: tokio::sync::oneshot::Receiver<()>,
@@ -383,7 +383,7 @@ fn serve(
             }
         }
         // It may take too long, or be impossible; the others then take the volumes over.
-        let handed_over = hand_over(config, &control);
+        let handed_over = hand_over(config, control);
         if tokio::time::timeout(HANDOVER_PATIENCE, handed_over)
             .await
             .is_err()

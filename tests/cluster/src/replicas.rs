@@ -36,7 +36,9 @@ pub fn of(sandbox: &Sandbox) -> Vec<Replica> {
                 &["meta", "dump", "--json", path.to_str().expect("path")],
             );
             let dump: Value = serde_json::from_str(&text).expect("JSON");
-            let data = dump["layout"]["data"].as_u64().expect("layout.data");
+            let data = dump["superblocks"][0]["content"]["data"]
+                .as_u64()
+                .expect("superblocks[].content.data");
             Replica { path, data }
         })
         .collect()

@@ -31,7 +31,7 @@ impl Scene {
         let image = image();
         let dir = scratch().join(name);
         drop(std::fs::remove_dir_all(&dir));
-        let size = format!("{}", image.size);
+        let size = format!("{}MiB", image.size >> 20);
         let mut args = vec!["--size", &size];
         args.extend_from_slice(more);
         let began = boot_nanos();
