@@ -133,6 +133,26 @@ fn sources(path: &Path, found: &mut Vec<PathBuf>) {
     found.sort();
 }
 
+/// Names of the modules that are declared for tests only.
+fn test_modules() -> Vec<String> {
+    let mut files = Vec::new();
+    for folder in ["src", "nbd-server/src", "fence/src", "config/src"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let mut names = vec!["tests".to_owned()];
+    for file in files {
+        let text = fs::read_to_string(file).expect("source");
+        for after in text.split("#[cfg(test)]\nmod ").skip(1) {
+            if let Some((name, _)) = after.split_once(';')
+                && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+            {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
 /// The code of a file: without comments, and without what only tests see.
 fn code(path: &Path) -> String {
     let name = path
