@@ -155,12 +155,14 @@ fn test_modules() -> Vec<String> {
 
 /// The code of a file: without comments, and without what only tests see.
 fn code(path: &Path) -> String {
-    let name = path
-        .file_name()
-        .expect("a file")
-        .to_string_lossy()
-        .into_owned();
-    if name == "tests.rs" || path.components().any(|part| part.as_os_str() == "tests") {
+    let test_only = test_modules();
+    let own = path.with_extension("");
+    let mut parts = own.components();
+    if parts.any(|part| {
+        test_only
+            .iter()
+            .any(|name| part.as_os_str() == name.as_str())
+    }) {
         return String::new();
     }
     let text = fs::read_to_string(path).expect("source");
