@@ -156,8 +156,31 @@ impl World {
         self.options.size - OWN_BLOCKS * BLOCK * self.options.load.clients as u64
     }
 
+    /// What a change does to: of a trim, a block that is trimmed only in part stays as it is.
+    fn changed_extent(ask: Ask, extent: Extent) -> Extent {
+        let trim = matches!(
+            ask,
+            Ask::Change {
+                change: Change::Trim,
+                ..
+            }
+        );
+        if !trim {
+            return extent;
+        }
+        let offset = extent.offset.next_multiple_of(BLOCK);
+        let end = extent.end() / BLOCK * BLOCK;
+        Extent {
+            offset,
+            len: end.saturating_sub(offset) as u32,
+        }
+    }
+
     /// The client's private registers that an extent covers, as indices of its own.
     fn own_registers(&self, client: usize, extent: Extent) -> std::ops::Range<usize> {
+        if extent.len == 0 {
+            return 0..0;
+        }
         let base = self.clients[client].own * BLOCK;
         let local = self.grid.registers(Extent {
             offset: extent.offset - base,
@@ -267,7 +290,8 @@ impl World {
             return;
         }
         if let (Known::Own(number), Ask::Change { .. }) = (piece.known, piece.ask) {
-            for register in self.own_registers(piece.client, piece.extent) {
+            let extent = Self::changed_extent(piece.ask, piece.extent);
+            for register in self.own_registers(piece.client, extent) {
                 let value = self.own_value(piece.client, number, register);
                 self.clients[piece.client].registers[register].lost(value);
             }
@@ -610,7 +634,8 @@ impl World {
             Known::Own(number) => {
                 self.own_operations += 1;
                 let last_crash = self.history.crashes().last().copied();
-                for register in self.own_registers(piece.client, piece.extent) {
+                let extent = Self::changed_extent(piece.ask, piece.extent);
+                for register in self.own_registers(piece.client, extent) {
                     let value = self.own_value(piece.client, number, register);
                     let here = &mut self.clients[piece.client].registers[register];
                     // An answer from before the loss of power that arrives after it.

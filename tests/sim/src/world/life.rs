@@ -111,11 +111,11 @@ impl World {
         }
         let now = this.clock.at(truth);
         let opened = super::member::open(this, &self.options, self.planted.member, now);
-        let (core, ticket, pages) = match opened {
+        let (opening, ticket, pages) = match opened {
             Ok(opened) => opened,
             Err(text) => return self.fail("log file", format!("n{}: {text}", node.0)),
         };
-        this.opening = Some(Box::new(core));
+        this.opening = Some(Box::new(opening));
         let number = this.log.submit(pages);
         let took = 5 * MICRO + this.random.around(self.options.disk.page);
         let opened = Event::Opened {
@@ -133,9 +133,10 @@ impl World {
         if this.life != life || !this.log.finish(number) {
             return;
         }
-        let Some(core) = this.opening.take() else {
+        let Some(opening) = this.opening.take() else {
             return;
         };
+        let super::member::Opening { core, then } = *opening;
         let now = this.clock.at(truth);
         let incarnation = core.incarnation();
         let pulse =
@@ -172,7 +173,7 @@ impl World {
         this.run = Some(Box::new(Run {
             number,
             pulse,
-            core: *core,
+            core,
             volume,
             incarnation,
             lease: steadfast::types::Lease::default(),
@@ -198,6 +199,9 @@ impl World {
             log_free: 0,
         }));
         self.trace(node, || format!("starts, incarnation {incarnation}"));
+        for effect in then {
+            self.core_effect(node, effect);
+        }
         self.step_core(node, CoreEvent::Persisted { ticket });
         for part in Part::ALL {
             self.rewake(node, part);

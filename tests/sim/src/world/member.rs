@@ -37,13 +37,22 @@ fn voters(options: &Options) -> NodeSet {
     (0..options.nodes() as u8).map(NodeId).collect()
 }
 
+/// A core that has not begun.
+#[derive(Debug)]
+pub struct Opening {
+    /// It.
+    pub core: Core,
+    /// What it wants besides what it wants first.
+    pub then: Vec<CoreEffect>,
+}
+
 /// Reads the log file and makes the core, which wants its incarnation made durable first.
 pub fn open(
     node: &Node,
     options: &Options,
     canaries: Canaries,
     now: Time,
-) -> Result<(Core, u64, Pages), String> {
+) -> Result<(Opening, u64, Pages), String> {
     let log = log::recover(node.log.bytes(), CLUSTER, node.id).map_err(|e| e.to_string())?;
     let config = CoreConfig {
         me: node.id,
@@ -55,14 +64,15 @@ pub fn open(
     };
     let mut effects = Vec::new();
     let core = Core::new(config, log, now, &mut effects);
-    let mut effects = effects.into_iter();
-    match (effects.next(), effects.next()) {
-        (Some(CoreEffect::Persist { ticket, pages }), None) => {
+    let mut then = effects.into_iter();
+    match then.next() {
+        Some(CoreEffect::Persist { ticket, pages }) => {
             let pages = pages
                 .into_iter()
                 .map(|page| (page.number, Rc::from(page.bytes)))
                 .collect();
-            Ok((core, ticket, pages))
+            let then = then.collect();
+            Ok((Opening { core, then }, ticket, pages))
         }
         wrong => Err(format!("a core begins with {wrong:?}")),
     }

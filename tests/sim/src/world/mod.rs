@@ -12,7 +12,7 @@ pub mod faults;
 pub mod life;
 pub mod links;
 pub mod marks;
-mod member;
+pub mod member;
 pub mod node;
 pub mod steps;
 

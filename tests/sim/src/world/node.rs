@@ -11,6 +11,7 @@ use steadfast::types::{BootId, Extent, Incarnation, Lease, NodeId, StoreId, Time
 
 use super::clients::Pending;
 use super::event::{Happening, Part};
+use super::member::Opening;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::logfile::LogFile;
@@ -51,7 +52,7 @@ pub struct Node {
     /// Its log file.
     pub log: LogFile,
     /// A daemon that is about to run: its incarnation is being made durable.
-    pub opening: Option<Box<Core>>,
+    pub opening: Option<Box<Opening>>,
     /// The daemon.
     pub run: Option<Box<Run>>,
     /// How many runs there were.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use steadfast::engine::io::{Buf, DiskId, DiskOp, Effect, Event as EngineEvent, Note};
-use steadfast::member::io::{CoreEvent, CoreNote, Proposal, PulseDatagram, PulseEvent};
+use steadfast::member::io::{CoreEffect, CoreEvent, CoreNote, Proposal, PulseDatagram, PulseEvent};
 use steadfast::node::{CoreIo, PulseIo, Signal, ToVolume, VolumeWant};
 use steadfast::node::{route_core, route_pulse, route_volume};
 use steadfast::record::VolumeChange;
@@ -312,18 +312,22 @@ impl World {
         let mut effects = std::mem::take(&mut self.core_effects);
         run.core.step(now, event, &mut effects);
         for effect in effects.drain(..) {
-            let mut ios = Vec::new();
-            let mut signals = Vec::new();
-            route_core(effect, |io| ios.push(io), |signal| signals.push(signal));
-            for io in ios {
-                self.core_io(node, io);
-            }
-            for signal in signals {
-                self.signal(node, Part::Core, signal);
-            }
+            self.core_effect(node, effect);
         }
         self.core_effects = effects;
         self.rewake(node, Part::Core);
+    }
+
+    pub(super) fn core_effect(&mut self, node: NodeId, effect: CoreEffect) {
+        let mut ios = Vec::new();
+        let mut signals = Vec::new();
+        route_core(effect, |io| ios.push(io), |signal| signals.push(signal));
+        for io in ios {
+            self.core_io(node, io);
+        }
+        for signal in signals {
+            self.signal(node, Part::Core, signal);
+        }
     }
 
     fn core_io(&mut self, node: NodeId, io: CoreIo) {
