@@ -83,7 +83,6 @@ macro_rules! scenarios {
         #[cfg(test)]
         mod tests {
             $(#[test]
-            #[ignore = "needs the membership core"]
             fn $name() {
                 let scenario = super::ALL.iter().find(|s| s.name == stringify!($name));
                 let said = scenario.expect("it is in the list").play(Default::default(), false);

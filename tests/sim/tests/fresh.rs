@@ -24,7 +24,6 @@ fn base() -> u64 {
 }
 
 #[test]
-#[ignore = "needs the membership core"]
 fn no_rule_is_broken_under_fresh_seeds() {
     runner::catch_panics();
     let base = base();
