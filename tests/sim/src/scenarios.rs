@@ -105,7 +105,7 @@ scenarios! {
     "12a" window_pruned_at_stable 6
     "12b" window_lost_in_a_restart 6
     "12c" window_not_handed_over_in_grow 4
-    "13" unacknowledged_write_read_in_a_pair 6
+    "13" unacknowledged_write_read_in_a_pair 12
     "14a" new_primary_leaves_its_own_window_out 6
     "14b" survivor_restarted 6
     "15" forgotten_promise 12
@@ -385,13 +385,6 @@ fn window_pruned_at_stable(stage: Stage) -> Result<(), String> {
     // The answer does not get through.
     s.world.net.hold(p, witness(&s), true);
     s.write(a, 7);
-    s.until("it is everywhere", |world| {
-        world
-            .node(p)
-            .disk
-            .as_ref()
-            .is_some_and(|d| d.volatile() > 0)
-    })?;
     s.wait(3 * MILLI);
     s.written(b, 7)?;
     s.wait(stage.after(5 * MILLI));
@@ -462,13 +455,15 @@ fn unacknowledged_write_read_in_a_pair(stage: Stage) -> Result<(), String> {
     s.world.crash(p, true);
     s.world.net.hold(p, rest[0], false);
     s.world.crash(rest[0], true);
-    s.world.plan_start(p, MILLI);
-    s.wait(20 * MILLI);
-    s.world.plan_start(rest[0], stage.after(5 * MILLI));
+    s.world.plan_start(rest[0], MILLI);
+    s.world.plan_start(p, MILLI / 2 + stage.after(300 * MICRO));
     s.until("a primary", |world| world.primary().is_some())?;
     let reader = s.client(witness(&s))?;
     let read = s.read(reader, 7);
     s.answer(read)?;
+    s.until("both are in", |world| {
+        is_in(world, p) && is_in(world, rest[0])
+    })?;
     let (p, _) = others(&s)?;
     s.world.crash(p, true);
     s.until("another primary", |world| {

@@ -4,7 +4,7 @@ use steadfast::types::{BLOCK, Extent, NodeId};
 use steadfast::wire::frame::{Ask, Change};
 
 use crate::options::Options;
-use crate::queue::{Instant, SECOND};
+use crate::queue::{Instant, MILLI, SECOND};
 use crate::world::{Planted, World};
 
 /// A request that a script has made.
@@ -29,7 +29,12 @@ impl Script {
         let mut script = Self {
             world: World::new(options, planted, tracing),
         };
-        script.until("the volume is served", |world| world.primary().is_some())?;
+        script.until("the volume is served by all", |world| {
+            let replicas = world.known.record().map(|record| &record.replicas);
+            world.primary().is_some()
+                && replicas.is_some_and(|all| all.iter().all(|r| r.state.is_in_sync()))
+        })?;
+        script.wait(100 * MILLI);
         Ok(script)
     }
 
@@ -73,6 +78,8 @@ impl Script {
         self.until("the client is connected", |world| {
             world.clients[client].is_connected()
         })?;
+        // The engine is told a little later.
+        self.wait(MILLI);
         Ok(client)
     }
 

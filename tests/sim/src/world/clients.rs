@@ -112,6 +112,12 @@ impl Client {
         self.requests.iter().any(|r| r.number == request)
     }
 
+    /// Whether it has been answered since it had so many answers, or has nothing to ask.
+    #[must_use]
+    pub const fn progressed(&self, answers: u64) -> bool {
+        self.answers > answers || (self.scripted && self.requests.is_empty())
+    }
+
     /// Whether it waits for nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -147,7 +147,7 @@ impl World {
             .clients
             .iter()
             .zip(answers)
-            .map(|(c, n)| c.answers > *n);
+            .map(|(client, before)| client.progressed(*before));
         let served = if exclusive {
             self.clients.is_empty() || progressed.any(|p| p)
         } else {
@@ -161,7 +161,7 @@ impl World {
             .clients
             .iter()
             .zip(answers)
-            .filter(|(client, n)| client.answers <= **n)
+            .filter(|(client, before)| !client.progressed(**before))
             .map(|(client, _)| format!("client at n{} {:?}", client.node.0, client.run))
             .collect();
         format!(
