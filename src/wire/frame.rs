@@ -155,7 +155,7 @@ pub enum Frame {
     /// change up to `through` is stable. From then on its list of changes is exact, its session
     /// windows are complete, and the intents that it brought along are like any other.
     Reconciled {
-        /// The newest change that the primary had given out.
+        /// The newest change that the primary had given out when it took the replica up.
         through: Seq,
     },
     /// From `entry` on `replica` is absent: begin its bitmap with everything above stable (all

@@ -108,6 +108,7 @@ impl Primary {
         }
         let peer = &mut self.peers[at];
         peer.stage = Stage::Live;
+        peer.taken_up_at = self.seq;
         peer.heard_at = cx.now;
         self.refresh(cx);
         self.send_again(at, link, cx);

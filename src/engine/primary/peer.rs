@@ -3,7 +3,7 @@
 use super::resync::Resync;
 use crate::engine::io::LinkId;
 use crate::record::{ReplicaRecord, ReplicaState};
-use crate::types::{BootId, Index, NodeId, StoreId, Time};
+use crate::types::{BootId, Index, NodeId, Seq, StoreId, Time};
 use crate::wire::frame::Purpose;
 
 /// How far the link is.
@@ -72,6 +72,9 @@ pub(super) struct Peer {
     pub incorporated: Option<(StoreId, BootId)>,
     /// Answers to `Mark*` and `DirtyRunsEnd` that are to come.
     pub configures: u32,
+    /// The newest change that had been given out when it was taken up: what it brought along is
+    /// dealt with once that is stable and the pieces are done.
+    pub taken_up_at: Seq,
     /// `Reconciled` was sent by this link.
     pub told_reconciled: bool,
     pub resync: Option<Box<Resync>>,
@@ -102,6 +105,7 @@ impl Peer {
             reported: false,
             incorporated: None,
             configures: 0,
+            taken_up_at: Seq(0),
             told_reconciled: false,
             resync: None,
             grow: None,

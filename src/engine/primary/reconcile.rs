@@ -60,7 +60,7 @@ impl Reconcile {
             .any(|piece| piece.extent.overlaps(extent))
     }
 
-    /// Whether every piece has its number.
+    /// Whether every piece is done.
     pub fn is_done(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -147,15 +147,16 @@ impl Primary {
         if self.phase != Phase::Serving || !self.reconcile.is_done() {
             return;
         }
-        let through = self.seq;
-        if !cx.store.unstable.is_reconciled() && !self.told_self {
+        if !self.told_self {
+            // Every piece is on every replica that counts.
             self.told_self = true;
-            cx.store.reconcile_through(through);
+            cx.store.reconcile_through(self.stable);
         }
         for at in 0..self.peers.len() {
             let peer = &mut self.peers[at];
             if peer.is_live() && peer.counts && !peer.told_reconciled {
                 peer.told_reconciled = true;
+                let through = peer.taken_up_at;
                 if let Some(link) = peer.link {
                     send(link, Frame::Reconciled { through }, Buf::NONE, cx);
                 }

@@ -16,6 +16,8 @@ mod bitmaps;
 mod intents;
 mod mark;
 mod page;
+#[cfg(test)]
+mod tests;
 
 use apply::Apply;
 pub(super) use apply::{Job, Owner};
