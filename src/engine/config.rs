@@ -89,6 +89,8 @@ pub struct Canaries {
     pub skip_peer_flush: bool,
     /// A replica takes frames of older links of the same term (row 11).
     pub keep_old_link_frames: bool,
+    /// A gateway sends requests that overlap others that are not answered (row 12).
+    pub send_overlapping: bool,
     /// Session windows forget what is stable (row 12).
     pub prune_window_at_stable: bool,
     /// A new primary serves without reconciling (row 13).

@@ -86,6 +86,7 @@ impl Volume {
             incarnation: config.incarnation,
             link_retry: config.timing.link_retry,
             propose_every: config.timing.propose_every,
+            send_overlapping: config.canaries.send_overlapping,
         });
         Self {
             store: store.map(|recovered| Store::new(recovered, config.canaries)),

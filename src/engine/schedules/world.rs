@@ -58,6 +58,8 @@ pub struct Options {
     /// Whether machines lose their power (else only daemons die), and clients do not trim.
     pub power: bool,
     pub disk_errors: bool,
+    /// Clients ask only now and then, so that things come to rest in between.
+    pub bursts: bool,
     pub clients: u64,
     /// Blocks in use in each region: few, so that much overlaps.
     pub blocks: u64,

@@ -297,6 +297,9 @@ impl Store {
         if flushed > self.flushed {
             self.flushed = flushed;
         }
+        if self.canaries.clear_intent_early {
+            self.clear_idle(out);
+        }
         self.retry_waiting(out);
     }
 

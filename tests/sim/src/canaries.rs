@@ -50,6 +50,7 @@ canaries! {
         clear_bit_before_flush
         skip_peer_flush
         keep_old_link_frames
+        send_overlapping
         prune_window_at_stable
         skip_reconcile
         reconcile_without_own_window

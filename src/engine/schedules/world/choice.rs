@@ -39,6 +39,7 @@ impl World {
 
     pub(super) fn choices(&mut self) -> Vec<Choice> {
         let mut list = Vec::new();
+        let asks = !self.quiet && (!self.options.bursts || self.clock / 150 % 4 == 0);
         for (at, node) in self.nodes.iter().enumerate() {
             if node.paused {
                 if self.now.since(node.since) > Duration::from_millis(5) {
@@ -67,7 +68,7 @@ impl World {
             if volume.deadline() <= self.now {
                 list.push(Choice::Tick(at));
             }
-            if !self.quiet && volume.room() > 8 && self.outstanding(at) < 12 {
+            if asks && volume.room() > 8 && self.outstanding(at) < 12 {
                 list.extend(node.clients.iter().map(|client| Choice::Ask(at, *client)));
             }
             if node.isolated {
