@@ -87,6 +87,12 @@ impl Nodes {
     /// Starts `replicas` nodes with a store each in `dir`, and one without; the first is primary.
     pub fn start(dir: &Path, replicas: u8, size: u64) -> Self {
         let count = replicas + 1;
+        let mut stores: Vec<_> = (0..replicas)
+            .map(|node| Some(open(dir, node, size)))
+            .collect();
+        // Above what an earlier run has used.
+        let used = stores.iter().flatten().map(|store| store.recovered.term.0);
+        let term = Term(used.max().unwrap_or(0) + 1);
         let data: Vec<_> = (0..count).map(free_address).collect();
         let record = VolumeRecord {
             id: VOLUME,
@@ -94,7 +100,7 @@ impl Nodes {
             size,
             shared: true,
             last_entry: Index(1),
-            term: Term(1),
+            term,
             primary: Some(Grant {
                 node: NodeId(0),
                 incarnation: INCARNATION,
@@ -136,7 +142,7 @@ impl Nodes {
         };
         for node in 0..count {
             let socket = dir.join(format!("{node}.sock"));
-            let store = (node < replicas).then(|| open(dir, node, size));
+            let store = stores.get_mut(usize::from(node)).and_then(Option::take);
             let lease = Arc::new(LeaseCell::new());
             lease.publish(Lease {
                 incarnation: INCARNATION,
@@ -186,9 +192,9 @@ impl Nodes {
             nodes.leases.push(lease);
         }
         paper.lock().expect("no test panics with it").handles = nodes.handles.clone();
-        for handle in &nodes.handles {
+        for (me, handle) in (0..).zip(&nodes.handles) {
             handle.send(Input::Volume(ToVolume::View(view.clone())));
-            for node in 0..count {
+            for node in (0..count).filter(|&node| node != me) {
                 handle.send(Input::Volume(ToVolume::Hearing {
                     node: NodeId(node),
                     heard: true,
