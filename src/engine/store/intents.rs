@@ -15,6 +15,9 @@ use crate::types::Seq;
 const ACTIVE_SOFT: usize = SLOTS / 4 * 3;
 /// Slots that are looked at for clearing along with one record.
 const SWEEP: usize = 256;
+/// Regions that a record takes up around one that is asked for, at most: they cost nothing there,
+/// and each record that they save would hold up a change by the time of a durable write.
+const AHEAD_MAX: u32 = 64;
 const NONE: u16 = u16::MAX;
 
 const _: () = assert!(SLOTS < NONE as usize);
@@ -84,6 +87,9 @@ pub(super) struct Intents {
     record: u64,
     hand: usize,
     active: usize,
+    /// Regions that the next record takes up around each one that is asked for, itself included:
+    /// the more, the more records were needed since everything was last cleared.
+    ahead: u32,
     /// Kinds of bitmap pages that are in use.
     kinds: u16,
 }
@@ -121,6 +127,7 @@ impl Intents {
             writing: false,
             record,
             hand: 0,
+            ahead: 1,
             kinds: 0,
         }
     }
@@ -141,13 +148,7 @@ impl Intents {
                     None => return Use::Full,
                 },
             };
-            self.slots[usize::from(at)] = Slot {
-                state: State::Activating,
-                region,
-                ..FREE
-            };
-            self.index[region as usize] = at;
-            self.active += 1;
+            self.take(at, region);
             self.next.push((at, Some(region)));
         }
         let slot = &mut self.slots[usize::from(at)];
@@ -290,6 +291,10 @@ impl Intents {
         let count = self.next.len().min(CHANGES_MAX);
         self.batch.clear();
         self.batch.extend(self.next.drain(..count));
+        self.take_neighbours(count);
+        if clear_all {
+            self.ahead = 1;
+        }
         if clear_all || self.is_crowded() {
             let sweep = if clear_all { SLOTS } else { SWEEP };
             self.sweep(watermark, sweep);
@@ -302,6 +307,45 @@ impl Intents {
         }
         self.writing = true;
         Some(self.record + 1)
+    }
+
+    /// Takes up regions next to the first `asked` ones of the record, as far as it has room: what is
+    /// changed next is likely to be near.
+    fn take_neighbours(&mut self, asked: usize) {
+        if self.ahead > 1 {
+            for at in 0..asked {
+                let Some(region) = self.batch[at].1 else {
+                    continue;
+                };
+                let first = region / self.ahead * self.ahead;
+                let end = (first + self.ahead).min(self.index.len() as u32);
+                for region in first..end {
+                    if self.active >= ACTIVE_SOFT || self.batch.len() == CHANGES_MAX {
+                        break;
+                    }
+                    if self.index[region as usize] == NONE
+                        && let Some(at) = self.free.pop()
+                    {
+                        self.take(at, region);
+                        self.batch.push((at, Some(region)));
+                    }
+                }
+            }
+        }
+        if asked > 0 {
+            self.ahead = (self.ahead * 2).min(AHEAD_MAX);
+        }
+    }
+
+    /// Gives a slot to a region; the next record says so.
+    fn take(&mut self, at: u16, region: u32) {
+        self.slots[usize::from(at)] = Slot {
+            state: State::Activating,
+            region,
+            ..FREE
+        };
+        self.index[region as usize] = at;
+        self.active += 1;
     }
 
     /// The changes of the record that is being written, and the table after them.
@@ -371,5 +415,55 @@ impl Intents {
 
     fn is_old(slot: &Slot, watermark: Seq) -> bool {
         slot.state == State::Active && slot.users == 0 && !slot.held && slot.last <= watermark
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Intents {
+        Intents::new(vec![None; SLOTS], 0, 10_000)
+    }
+
+    /// Asks for a region and writes the record: how many regions it took up.
+    fn ask(intents: &mut Intents, region: u32) -> usize {
+        assert_eq!(intents.enter(region, Seq(1), Seq(0), 0), Use::Soon);
+        intents.begin_record(Seq(0), false).unwrap();
+        let taken = intents.record().0.len();
+        intents.end_record();
+        assert!(intents.is_active(region));
+        intents.leave(region);
+        taken
+    }
+
+    #[test]
+    fn records_take_up_more_and_more_neighbours_until_everything_is_cleared() {
+        let mut intents = table();
+        let taken: Vec<_> = (0..8).map(|at| ask(&mut intents, at * 1000 + 5)).collect();
+        assert_eq!(taken, [1, 2, 4, 8, 16, 32, 64, 64]);
+        assert!(intents.is_active(7005 / 64 * 64) && intents.is_active(7005 / 64 * 64 + 63));
+        while intents.begin_record(Seq(1), true).is_some() {
+            intents.end_record();
+        }
+        assert_eq!(intents.active(), 0);
+        assert_eq!(ask(&mut intents, 5), 1);
+    }
+
+    #[test]
+    fn neighbours_leave_room_for_what_is_asked_for() {
+        let mut intents = table();
+        for at in 0..SLOTS as u32 - 1000 {
+            let region = at * 7 % 10_000;
+            if !intents.is_active(region) {
+                let before = intents.active();
+                assert_eq!(intents.enter(region, Seq(1), Seq(0), 0), Use::Soon);
+                intents.begin_record(Seq(0), false).unwrap();
+                assert!(intents.record().0.len() <= CHANGES_MAX);
+                intents.end_record();
+                assert!(intents.active() <= ACTIVE_SOFT.max(before + 1));
+            }
+        }
+        assert!(intents.active() > ACTIVE_SOFT - CHANGES_MAX);
     }
 }
