@@ -39,7 +39,7 @@ impl World {
 
     pub(super) fn choices(&mut self) -> Vec<Choice> {
         let mut list = Vec::new();
-        let asks = !self.quiet && (!self.options.bursts || self.clock / 150 % 4 == 0);
+        let asks = !self.quiet && (!self.options.bursts || (self.clock / 150).is_multiple_of(4));
         for (at, node) in self.nodes.iter().enumerate() {
             if node.paused {
                 if self.now.since(node.since) > Duration::from_millis(5) {
