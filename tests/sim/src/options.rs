@@ -30,6 +30,8 @@ pub struct Faults {
     pub stuck_disk: Option<Instant>,
     /// A disk fails some operations for a while.
     pub bad_disk: Option<Instant>,
+    /// A machine loses its disk and comes back with an empty one.
+    pub new_disk: Option<Instant>,
     /// A clock changes its rate.
     pub slew: Option<Instant>,
     /// A person hands the volume over.
@@ -179,6 +181,7 @@ impl Options {
             slow_disk: rate(random, 200, 100 * MILLI, SECOND),
             stuck_disk: rate(random, 100, 300 * MILLI, 2 * SECOND),
             bad_disk: rate(random, 100, 300 * MILLI, 2 * SECOND),
+            new_disk: rate(random, 120, 200 * MILLI, 2 * SECOND),
             slew: rate(random, 300, 100 * MILLI, SECOND),
             demote: rate(random, 200, 100 * MILLI, SECOND),
             client: rate(random, 300, 50 * MILLI, SECOND),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use steadfast::member::io::View;
 use steadfast::meta;
 use steadfast::meta::recovered::{Bits, Recovered};
-use steadfast::record::{Grant, ReplicaState, VolumeRecord};
+use steadfast::record::{Grant, ReplicaRecord, ReplicaState, VolumeRecord};
 use steadfast::types::{Index, NodeId, REGION, Term, Time};
 
 use super::World;
@@ -208,7 +208,9 @@ impl World {
             };
             let mut read = |offset, into: &mut [u8]| disk.read_at(offset, into);
             match meta::recover(&mut read, disk.len()) {
-                Ok(store) => stores.push((replica, store)),
+                // Another store than the log knows is nobody's replica yet.
+                Ok(store) if store.store == replica.store => stores.push((replica, store)),
+                Ok(_) => {}
                 Err(e) => return self.fail("store", format!("n{}: {e}", replica.node.0)),
             }
         }
@@ -236,7 +238,8 @@ impl World {
         let Some(record) = self.known.record().cloned() else {
             return;
         };
-        let in_sync: Vec<NodeId> = record.in_sync().map(|replica| replica.node).collect();
+        let known = |replica: &&ReplicaRecord| self.node(replica.node).store == Some(replica.store);
+        let in_sync: Vec<NodeId> = record.in_sync().filter(known).map(|r| r.node).collect();
         let first = (self.layout.data / PAGE as u64) as u32;
         let mut wrong = None;
         for pair in in_sync.windows(2) {

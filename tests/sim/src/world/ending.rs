@@ -110,7 +110,10 @@ impl World {
                 return false;
             };
             let other = self.node(replica.node);
-            replica.node != node && other.powered && other.boot == boot
+            replica.node != node
+                && other.powered
+                && other.boot == boot
+                && other.store == Some(replica.store)
         });
         if !kept {
             return;
@@ -140,7 +143,8 @@ impl World {
         let in_sync = record.replicas.iter().all(|replica| {
             let node = self.node(replica.node);
             node.forsaken
-                || matches!(replica.state, ReplicaState::InSync { boot } if boot == node.boot)
+                || (replica.state == ReplicaState::InSync { boot: node.boot }
+                    && node.store == Some(replica.store))
         });
         let exclusive = !self.options.shared;
         let mut progressed = self

@@ -2,6 +2,7 @@
 
 use steadfast::engine::io::DiskId;
 use steadfast::node::{Signal, ToVolume};
+use steadfast::record::ReplicaState;
 use steadfast::types::NodeId;
 
 use super::event::{Event, Happening, Part};
@@ -35,6 +36,8 @@ pub enum Kind {
     StuckDisk,
     /// A disk fails operations.
     BadDisk,
+    /// A machine loses its disk, and comes back with an empty one.
+    NewDisk,
     /// A clock changes its rate.
     Slew,
     /// A person hands the volume over.
@@ -53,7 +56,7 @@ pub enum Healing {
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Crash,
         Self::Power,
         Self::Blackout,
@@ -65,6 +68,7 @@ impl Kind {
         Self::SlowDisk,
         Self::StuckDisk,
         Self::BadDisk,
+        Self::NewDisk,
         Self::Slew,
         Self::Demote,
         Self::Client,
@@ -85,6 +89,7 @@ impl Kind {
             Self::SlowDisk => "fault: slow disk",
             Self::StuckDisk => "fault: stuck disk",
             Self::BadDisk => "fault: failing disk",
+            Self::NewDisk => "fault: disk replaced",
             Self::Slew => "fault: clock rate changed",
             Self::Demote => "fault: handed over by hand",
             Self::Client => "fault: client gone",
@@ -104,6 +109,7 @@ impl Kind {
             Self::SlowDisk => faults.slow_disk,
             Self::StuckDisk => faults.stuck_disk,
             Self::BadDisk => faults.bad_disk,
+            Self::NewDisk => faults.new_disk,
             Self::Slew => faults.slew,
             Self::Demote => faults.demote,
             Self::Client => faults.client,
@@ -231,6 +237,15 @@ impl World {
                 let permille = *self.random.pick(&[5, 50, 1000]);
                 self.disk_is(Health::Bad(permille));
             }
+            Kind::NewDisk => {
+                let node = self.storage_node();
+                if self.is_spare(node) {
+                    self.marks.count("disks replaced");
+                    self.replace_disk(node);
+                    let wait = 10 * MILLI + self.spell();
+                    self.plan_start(node, wait);
+                }
+            }
             Kind::Slew => {
                 let node = self.any_node();
                 let drift = self.options.drift;
@@ -267,6 +282,21 @@ impl World {
             self.now(),
             Event::At(place, Happening::Signal(Box::new(signal))),
         );
+    }
+
+    /// Whether another replica is in sync and well, so that this one's disk may be destroyed.
+    fn is_spare(&self, node: NodeId) -> bool {
+        let Some(record) = self.known.record() else {
+            return false;
+        };
+        record.in_sync().any(|replica| {
+            let other = self.node(replica.node);
+            replica.node != node
+                && replica.state == (ReplicaState::InSync { boot: other.boot })
+                && Some(replica.store) == other.store
+                && other.powered
+                && other.health == Health::Well
+        })
     }
 
     fn disk_is(&mut self, health: Health) {

@@ -214,7 +214,7 @@ impl World {
     pub fn crash(&mut self, node: NodeId, notice: bool) {
         let late = self.options.disk.late;
         let Some(run) = self.take_run(node) else {
-            return;
+            return self.crash_opening(node);
         };
         self.trace(node, || "the daemon is killed".to_owned());
         let this = &mut self.nodes[node.0 as usize];
@@ -224,11 +224,7 @@ impl World {
                 self.queue.after(wait, Event::DiskOrphan { node, number });
             }
         }
-        this.log.orphan(&mut this.random);
-        if this.log.locked() {
-            let wait = this.random.below(late + 1);
-            self.queue.after(wait, Event::LogOrphan(node));
-        }
+        self.orphan_log(node);
         self.end_links(node, run.number, (0, MILLI));
         if notice {
             self.death_notice(DeathNotice {
@@ -236,6 +232,42 @@ impl World {
                 incarnation: run.incarnation,
             });
         }
+    }
+
+    /// As `crash`, of a daemon that has not got further than its log.
+    fn crash_opening(&mut self, node: NodeId) {
+        let this = &mut self.nodes[node.0 as usize];
+        if this.opening.take().is_none() {
+            return;
+        }
+        this.life += 1;
+        self.trace(node, || "the daemon is killed while it starts".to_owned());
+        self.marks.count("daemons killed while they started");
+        self.orphan_log(node);
+    }
+
+    fn orphan_log(&mut self, node: NodeId) {
+        let late = self.options.disk.late;
+        let this = &mut self.nodes[node.0 as usize];
+        this.log.orphan(&mut this.random);
+        if this.log.locked() {
+            let wait = this.random.below(late + 1);
+            self.queue.after(wait, Event::LogOrphan(node));
+        }
+    }
+
+    /// The machine goes down and its disk is destroyed: there is a new, empty one.
+    pub fn replace_disk(&mut self, node: NodeId) {
+        let Some(store) = self.node(node).store else {
+            return;
+        };
+        self.power_off(node);
+        self.trace(node, || "the disk is replaced".to_owned());
+        let store = StoreId(store.0 + 0x100);
+        let disk = self.make_store(node, store);
+        let this = &mut self.nodes[node.0 as usize];
+        this.store = Some(store);
+        this.disk = Some(disk);
     }
 
     /// The machine loses its power.

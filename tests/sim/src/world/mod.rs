@@ -15,6 +15,7 @@ pub mod marks;
 pub mod member;
 pub mod node;
 pub mod steps;
+mod tell;
 
 use std::collections::BTreeMap;
 
@@ -263,7 +264,13 @@ impl World {
                     disk.finish(number, &mut node.random);
                 }
             }
-            Event::LogOrphan(node) => self.nodes[node.0 as usize].log.land(),
+            Event::LogOrphan(node) => {
+                // A loss of power may have taken them, and a new daemon may write by now.
+                let log = &mut self.nodes[node.0 as usize].log;
+                if log.locked() {
+                    log.land();
+                }
+            }
             Event::Start { node, life } => self.starts(node, life),
             Event::Opened {
                 node,

@@ -371,11 +371,11 @@ impl World {
                 );
             }
             CoreIo::Record(record) => {
-                self.trace(node, || format!("record {record:?}"));
+                self.trace(node, || super::tell::record(&record));
                 self.saw_record(node, record);
             }
             CoreIo::View(view) => {
-                self.trace(node, || format!("{view:?}"));
+                self.trace(node, || super::tell::view(&view));
                 self.saw_view(node, view);
             }
             CoreIo::Note(note) => {
