@@ -3,7 +3,7 @@
 //! A write that has completed is in a volatile cache, one version per page. The cache is written
 //! back at random moments and by a flush, which covers what had completed when it was submitted. At
 //! a loss of power each 512-byte sector of each page that is not durable is old or new by itself;
-//! of a metadata page in flight any prefix may have landed. A killed process loses nothing that it
+//! a metadata page in flight may be cut off between two sectors. A killed process loses nothing that it
 //! submitted, but it may land much later: until then the store is locked.
 
 use std::collections::BTreeMap;
@@ -361,7 +361,7 @@ impl Disk {
     }
 }
 
-/// A page whose writing was interrupted: nothing, everything, some sectors or a prefix.
+/// A page whose writing was interrupted: nothing, everything, some sectors or the first ones.
 #[must_use]
 pub fn torn_anywhere(old: &Page, new: &Rc<[u8; PAGE]>, random: &mut Random) -> Rc<[u8; PAGE]> {
     match random.below(4) {
@@ -370,7 +370,7 @@ pub fn torn_anywhere(old: &Page, new: &Rc<[u8; PAGE]>, random: &mut Random) -> R
         2 => torn(old, &Some(Rc::clone(new)), random).expect("a page"),
         _ => {
             let mut mixed = *slice(old);
-            let cut = random.index(PAGE);
+            let cut = random.index(PAGE / SECTOR) * SECTOR;
             mixed[..cut].copy_from_slice(&new[..cut]);
             Rc::new(mixed)
         }

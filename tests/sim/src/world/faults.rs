@@ -161,6 +161,9 @@ impl World {
             return;
         }
         self.plan(kind, MILLI);
+        if matches!(kind, Kind::Power | Kind::Blackout) && self.misses_a_disk() {
+            return;
+        }
         self.marks.count(kind.name());
         match kind {
             Kind::Crash => {
@@ -296,6 +299,16 @@ impl World {
                 && Some(replica.store) == other.store
                 && other.powered
                 && other.health == Health::Well
+        })
+    }
+
+    /// Whether the log still counts on a disk that is gone. A loss of power on top of that leaves
+    /// no copy that is known to hold everything: the volume waits for a person, and rightly.
+    fn misses_a_disk(&self) -> bool {
+        self.known.record().is_some_and(|record| {
+            record
+                .in_sync()
+                .any(|replica| self.node(replica.node).store != Some(replica.store))
         })
     }
 
