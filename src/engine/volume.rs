@@ -1,19 +1,20 @@
 //! One volume on one node: the face that drivers see. It gives each event to the part that it
 //! concerns (gateway, primary, replica, store) and carries what they have for each other.
 
+mod links;
+
 use super::config::VolumeConfig;
 use super::disk::DiskUse;
 use super::gateway::{Gateway, GatewayConfig};
-use super::io::{Buf, Direction, DiskId, Effect, Effects, Event, LinkId};
-use super::primary::{Cx, Entrant, Heard, LocalAnswer, Primary, Source, turn_away};
-use super::replica::{Replica, ReplicaCx, refuse};
+use super::io::{Buf, DiskId, Effects, Event, LinkId};
+use super::primary::{Cx, Entrant, LocalAnswer, Primary, Source};
+use super::replica::{Replica, ReplicaCx};
 use super::store::{Done, FlushUser, Owner, Store, release};
 use crate::member::io::{ReplicaReport, View, VolumeProgress};
 use crate::meta::PageBytes;
 use crate::meta::recovered::{Bits, Recovered};
 use crate::record::VolumeRecord;
 use crate::types::{Incarnation, Index, Lease, NodeId, NodeSet, Term, Time};
-use crate::wire::frame::{Ask, Frame, Refusal};
 
 /// Bytes of a page that nobody asked for: a volume without a store writes none.
 static NO_PAGE: PageBytes = [0; crate::meta::PAGE];
@@ -76,6 +77,8 @@ macro_rules! with_replica {
         }
     };
 }
+
+use {with_primary, with_replica};
 
 impl Volume {
     /// A volume at the start of the daemon. `store` is this node's replica, if it has one.
@@ -371,183 +374,6 @@ impl Volume {
             out,
         });
         self.gateway.set_local(now, None, out);
-    }
-
-    // Links.
-
-    fn link_up(
-        &mut self,
-        now: Time,
-        link: LinkId,
-        peer: NodeId,
-        direction: Direction,
-        out: &mut Effects,
-    ) {
-        match direction {
-            Direction::In => self.inbound.push((link, peer)),
-            Direction::Out => {
-                if self.primary.as_ref().is_some_and(|p| p.wants(peer)) {
-                    with_primary!(self, now, out, |primary, cx| {
-                        primary.link_up(link, peer, cx);
-                    });
-                } else if self.gateway.wants(peer) {
-                    self.gateway.link_up(link, peer, out);
-                } else {
-                    out.push(Effect::Close { link });
-                }
-            }
-        }
-    }
-
-    fn link_down(
-        &mut self,
-        now: Time,
-        link: Option<LinkId>,
-        peer: NodeId,
-        direction: Direction,
-        out: &mut Effects,
-    ) {
-        if direction == Direction::Out {
-            with_primary!(self, now, out, |primary, cx| {
-                primary.link_down(link, peer, cx);
-            });
-            self.gateway.link_down(now, link, peer, out);
-        } else if let Some(link) = link {
-            self.inbound.retain(|&(other, _)| other != link);
-            self.replica.link_down(link);
-            if self.entrants.iter().any(|entrant| entrant.link == link) {
-                self.entrants.retain(|entrant| entrant.link != link);
-                with_primary!(self, now, out, |primary, cx| {
-                    primary.gateway_gone(link, cx);
-                });
-            }
-        }
-    }
-
-    fn frame(&mut self, now: Time, link: LinkId, frame: Frame, buf: Buf, out: &mut Effects) {
-        if self.gateway.owns(link) {
-            self.gateway.frame(now, link, frame, buf, out);
-        } else if self.primary.as_ref().is_some_and(|p| p.owns(link)) {
-            release(buf, out);
-            let heard = with_primary!(self, now, out, |primary, cx| {
-                primary.frame(link, frame, cx)
-            });
-            if heard == Some(Heard::Superseded) {
-                self.stop_primary(now, out);
-            }
-        } else if self.replica.owns(link) {
-            with_replica!(self, out, |cx| {
-                self.replica.frame(link, frame, buf, cx);
-            });
-        } else if let Some(at) = self.entrants.iter().position(|e| e.link == link) {
-            self.request(now, self.entrants[at], frame, buf, out);
-        } else if let Some(at) = self.inbound.iter().position(|&(other, _)| other == link) {
-            let (_, peer) = self.inbound.remove(at);
-            release(buf, out);
-            self.first_frame(now, link, peer, frame, out);
-        } else {
-            // Of a link that was closed in the meantime.
-            release(buf, out);
-        }
-    }
-
-    /// The first frame of a peer's link says what it is for.
-    fn first_frame(
-        &mut self,
-        now: Time,
-        link: LinkId,
-        peer: NodeId,
-        frame: Frame,
-        out: &mut Effects,
-    ) {
-        match frame {
-            Frame::Attach {
-                term,
-                purpose,
-                resync,
-                ..
-            } => {
-                let Some(store) = &self.store else {
-                    refuse(link, Refusal::NoStore, term, out);
-                    return;
-                };
-                let serving = self
-                    .primary
-                    .as_ref()
-                    .map_or(Term(0), |p| Term(p.term().0 + 1));
-                let newest = store.term.max(self.replica.term()).max(serving);
-                if term < newest && !self.config.canaries.accept_old_term {
-                    // One below `serving` is known: this node's own term.
-                    let seen = store.term.max(self.replica.term());
-                    let own = self.primary.as_ref().map_or(Term(0), Primary::term);
-                    refuse(link, Refusal::OldTerm, seen.max(own), out);
-                    return;
-                }
-                if self.record.is_none() {
-                    refuse(link, Refusal::TooEarly, newest, out);
-                    return;
-                }
-                if store.broken.is_some() {
-                    refuse(link, Refusal::StoreFailed, newest, out);
-                    return;
-                }
-                // Another primary has been granted a later term: this one is over.
-                self.stop_primary(now, out);
-                with_replica!(self, out, |cx| {
-                    self.replica.attach(link, term, purpose, resync, cx);
-                });
-            }
-            Frame::Enter { session } => {
-                self.entrants.push(Entrant {
-                    link,
-                    peer,
-                    session,
-                    welcomed: false,
-                });
-                with_primary!(self, now, out, |primary, cx| primary.welcome_entrants(cx));
-            }
-            _ => out.push(Effect::Close { link }),
-        }
-    }
-
-    /// A frame of a gateway that has entered.
-    fn request(&mut self, now: Time, entrant: Entrant, frame: Frame, buf: Buf, out: &mut Effects) {
-        let Frame::Request {
-            tag,
-            ask,
-            extent,
-            origin,
-        } = frame
-        else {
-            self.expel(now, entrant, buf, out);
-            return;
-        };
-        let change = matches!(ask, Ask::Change { .. });
-        let sound = entrant.welcomed
-            && extent.end() <= self.config.size
-            && (extent.len == 0) == (ask == Ask::Flush)
-            && (origin.session == entrant.session)
-            && (origin.number != 0) == change;
-        if !sound || self.primary.is_none() {
-            self.expel(now, entrant, buf, out);
-            return;
-        }
-        let source = Source::Link {
-            link: entrant.link,
-            tag,
-        };
-        with_primary!(self, now, out, |primary, cx| {
-            primary.submit(source, ask, extent, origin, buf, cx);
-        });
-    }
-
-    fn expel(&mut self, now: Time, entrant: Entrant, buf: Buf, out: &mut Effects) {
-        release(buf, out);
-        self.entrants.retain(|other| other.link != entrant.link);
-        turn_away(entrant.link, Refusal::NotPrimary, self.stopped, out);
-        with_primary!(self, now, out, |primary, cx| {
-            primary.gateway_gone(entrant.link, cx);
-        });
     }
 
     // Disk.

@@ -12,7 +12,9 @@
 
 mod attach;
 mod complete;
+mod edges;
 mod gateways;
+mod grow;
 mod op;
 mod peer;
 mod proposals;
@@ -22,6 +24,7 @@ mod resync;
 mod rounds;
 mod serve;
 mod shrink;
+mod takeover;
 
 use std::collections::VecDeque;
 
@@ -39,7 +42,7 @@ use super::disk::DiskUse;
 use super::interval::IntervalLocks;
 use super::io::{Effect, Effects, LinkId, Note};
 use super::replica::base_of;
-use super::store::{Begin, Store};
+use super::store::Store;
 use crate::member::io::{ResyncProgress, View, VolumeProgress};
 use crate::record::VolumeRecord;
 use crate::types::{NodeId, NodeSet, Seq, Term, Time};
@@ -346,66 +349,6 @@ impl Primary {
         self.advance_resyncs(cx);
         self.advance_proposals(cx);
         self.advance_watermarks(cx);
-    }
-
-    fn begin_collecting(&mut self, cx: &mut Cx<'_>) {
-        if !cx.store.windows.is_complete() {
-            // Whether a change that is sent again took effect cannot be known here. That matters
-            // only where another session's change can have come in between.
-            if cx.record.shared {
-                let (sessions, term) = (&cx.record.sessions, self.term);
-                cx.store.windows.give_up(sessions, term);
-            } else {
-                cx.store.windows.forget_all();
-                cx.store.windows.complete();
-            }
-        }
-        for at in 0..self.peers.len() {
-            if at == self.me {
-                continue;
-            }
-            let peer = &self.peers[at];
-            match peer.since() {
-                None => cx.store.end_absent(peer.node, cx.out),
-                Some(since) => self.begin_absent(at, since, cx),
-            }
-        }
-        self.phase = Phase::Collecting { since: cx.now };
-        self.alert = true;
-        self.refresh(cx);
-        for at in 0..self.peers.len() {
-            if self.peers[at].link.is_some() {
-                self.send_attach(at, cx);
-            }
-        }
-    }
-
-    fn is_collected(&self) -> bool {
-        (0..self.peers.len()).all(|at| {
-            let peer = &self.peers[at];
-            at == self.me || !peer.counts || peer.reported || peer.fault.is_some()
-        })
-    }
-
-    fn begin_serving(&mut self, cx: &mut Cx<'_>) {
-        self.collect_own(cx);
-        self.phase = Phase::Serving;
-        self.alert = true;
-        cx.out.push(Effect::Note(Note::Serving { term: self.term }));
-        self.welcome_entrants(cx);
-        self.retry_held(cx);
-    }
-
-    /// Begins the bitmap of a replica that is absent.
-    fn begin_absent(&mut self, at: usize, since: crate::types::Index, cx: &mut Cx<'_>) {
-        let how = if since.0 == 0 {
-            Begin::Written
-        } else {
-            Begin::Unstable
-        };
-        cx.store
-            .begin_absent(self.peers[at].node, since, how, cx.out);
-        self.unmarked = true;
     }
 
     /// Works out the masks anew.

@@ -9,7 +9,7 @@
 
 use super::attach::send;
 use super::op::{Kind, Op, State};
-use super::peer::{Grow, Stage};
+use super::peer::Stage;
 use super::{Cx, Phase, Primary};
 use crate::engine::bits::Run;
 use crate::engine::io::{Buf, Effect, Note};
@@ -30,7 +30,7 @@ const FLUSH_EVERY: usize = 128;
 const REMEMBER_MAX: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Copying,
     /// It counts; what came before `upto` is being acknowledged.
     Catching {
@@ -54,9 +54,9 @@ pub(super) struct Resync {
     acked: Vec<Extent>,
     flushing: Vec<Extent>,
     flush: Option<u32>,
-    step: Step,
+    pub(super) step: Step,
     total: u64,
-    copied: u64,
+    pub(super) copied: u64,
     /// For the rate: when and how much last time, and the rate since.
     sampled_at: Time,
     sampled: u64,
@@ -344,90 +344,6 @@ impl Primary {
             }
         } else if resync.step == (Step::Flushing { id }) {
             self.caught_up(at, cx);
-        }
-    }
-
-    /// Nothing is left to be copied: the replica counts from now on.
-    fn begin_counting(&mut self, at: usize, cx: &mut Cx<'_>) {
-        let Some(link) = self.peers[at].link else {
-            return;
-        };
-        self.hand_windows(link, cx);
-        if !cx.config.canaries.skip_grow_bitmaps {
-            self.hand_bitmaps(at, cx);
-        }
-        let entry = cx.record.last_entry;
-        send(link, Frame::DirtyRunsEnd { entry }, Buf::NONE, cx);
-        let upto = self.seq;
-        let peer = &mut self.peers[at];
-        peer.configures += 1;
-        peer.counts = true;
-        peer.told_reconciled = true;
-        if let Some(resync) = &mut peer.resync {
-            resync.step = Step::Catching { upto };
-        }
-        send(link, Frame::Reconciled { through: upto }, Buf::NONE, cx);
-        self.refresh(cx);
-    }
-
-    fn hand_bitmaps(&self, at: usize, cx: &mut Cx<'_>) {
-        let Some(link) = self.peers[at].link else {
-            return;
-        };
-        for (other, peer) in self.peers.iter().enumerate() {
-            if other == at || other == self.me {
-                continue;
-            }
-            let Some((since, bits)) = cx.store.dirty(peer.node) else {
-                continue;
-            };
-            let absent = peer.node;
-            let mut from = Some(Run { first: 0, count: 0 });
-            while let Some(Run { first, count }) = from {
-                cx.out.push(Effect::Send {
-                    link,
-                    frame: Frame::DirtyRun {
-                        absent,
-                        since,
-                        first,
-                        blocks: count,
-                    },
-                    buf: Buf::NONE,
-                });
-                from = bits.next_run(first + count, u64::MAX / 2, u64::MAX / 2);
-            }
-        }
-    }
-
-    /// Everything up to the moment it began to count is durable there.
-    fn caught_up(&mut self, at: usize, cx: &mut Cx<'_>) {
-        let peer = &mut self.peers[at];
-        let Some(resync) = peer.resync.take() else {
-            return;
-        };
-        peer.grow = Some(Grow {
-            boot: peer.boot,
-            store: peer.report_store,
-        });
-        self.propose_at = cx.now;
-        cx.out.push(Effect::Note(Note::ResyncDone {
-            replica: peer.node,
-            copied: resync.copied,
-        }));
-    }
-
-    /// The log says that the replica is in sync.
-    pub(super) fn grown(&mut self, at: usize, cx: &mut Cx<'_>) {
-        let peer = &mut self.peers[at];
-        peer.grow = None;
-        peer.counts = true;
-        peer.reported = true;
-        let node = self.node_of(at);
-        cx.store.end_absent(node, cx.out);
-        for other in 0..self.peers.len() {
-            if other != self.me && self.peers[other].counts && self.peers[other].is_live() {
-                self.send_mark(other, at, cx);
-            }
         }
     }
 }

@@ -163,11 +163,14 @@ impl Primary {
     fn round_ends(&mut self, round: Round, cx: &mut Cx<'_>) {
         if round.errno != 0 {
             self.flush_failed = Some(round.errno);
-        } else {
-            cx.store.set_watermarks(self.stable, round.covers, cx.out);
         }
         if round.user == RoundUser::Shrink {
+            // Whoever leaves has not flushed, and would clear its intents if it heard of a new
+            // watermark before it is out.
             return;
+        }
+        if round.errno == 0 {
+            cx.store.set_watermarks(self.stable, round.covers, cx.out);
         }
         let mut riders = std::mem::take(&mut self.flush_riders);
         for id in riders.drain(..) {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::io::Effect;
 use crate::meta::recovered::{Bits, DirtySlot};
+use crate::meta::ring;
 use crate::types::{BLOCK, REGION};
 use crate::wire::frame::{Change, Origin};
 

@@ -57,6 +57,29 @@ fn nothing_is_acknowledged_while_a_shrink_is_undecided() {
 }
 
 #[test]
+fn the_flush_of_those_who_remain_clears_no_intent_of_the_one_that_leaves() {
+    let mut w = World::serving(2, 2, 16 * MIB);
+    w.write(0, 0, &block(1));
+    w.flush(0);
+    w.write(0, 0, &block(2));
+    // One way only: the replica still takes what the primary sends.
+    w.hold.push((1, 0));
+    w.hold_log = true;
+    w.deafen(0, 1);
+    w.pass(D * 20);
+    assert!(!w.held_log.is_empty(), "no shrink was proposed");
+    assert!(w.volume(1).is_active(0), "the intent was cleared");
+    w.power_off(1);
+    w.hold.clear();
+    w.release_log();
+    w.start(1);
+    w.heal();
+    w.pass(D * 20);
+    assert!(w.record.replicas[1].state.is_in_sync());
+    w.assert_equal(&[0, 1]);
+}
+
+#[test]
 fn every_remaining_replica_marks_what_is_not_stable() {
     let mut w = World::serving(3, 3, 16 * MIB);
     w.write(0, 0, &block(1));

@@ -272,6 +272,13 @@ impl World {
         self.tell_hearing();
     }
 
+    /// `at` no longer hears `node`, over links that still carry what it sends.
+    pub fn deafen(&mut self, at: usize, node: usize) {
+        let node = NodeId(node as u8);
+        let event = Event::Hearing { node, heard: false };
+        self.queue.push_back(Item::Event(at, event));
+    }
+
     pub fn heal(&mut self) {
         self.cut.clear();
         self.tell_hearing();
