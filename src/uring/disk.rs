@@ -344,7 +344,7 @@ mod tests {
             let mut completions = Vec::new();
             loop {
                 self.ring.wait(None).unwrap();
-                self.ring.reap(&mut completions);
+                self.ring.reap(&mut completions, usize::MAX);
                 for completion in completions.drain(..) {
                     let Token::Disk(slot) = completion.token else {
                         panic!("{completion:?}");

@@ -172,7 +172,7 @@ mod tests {
         let mut completions = Vec::new();
         while completions.is_empty() {
             ring.wait(None).unwrap();
-            ring.reap(&mut completions);
+            ring.reap(&mut completions, usize::MAX);
         }
         let count = completions[0].count().unwrap() as usize;
         inbound.received(count);

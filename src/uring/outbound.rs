@@ -271,7 +271,7 @@ mod tests {
             }
             operations += 1;
             ring.wait(None).unwrap();
-            ring.reap(&mut completions);
+            ring.reap(&mut completions, usize::MAX);
             for completion in completions.drain(..) {
                 out.sent(slab, completion.count()).unwrap();
             }

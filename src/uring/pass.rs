@@ -44,6 +44,9 @@ const LEASE_POLL: Duration = Duration::from_millis(20);
 /// a partition must not outlast it by seconds.
 const CONNECT_MIN: Duration = Duration::from_millis(500);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Completions that one pass handles, so that the first answers go while later ones are prepared;
+/// for the reason see the ring's `SUBMIT_EVERY`.
+const HANDLED_MAX: usize = 4;
 /// How long `Input::Stop` waits for the kernel to end what is in flight.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -262,7 +265,7 @@ impl Pass {
     /// Handles all that has happened.
     fn handle(&mut self) {
         let mut completions = std::mem::take(&mut self.completions);
-        self.kit.ring.reap(&mut completions);
+        self.again |= self.kit.ring.reap(&mut completions, HANDLED_MAX);
         for completion in completions.drain(..) {
             self.completed(completion);
         }
@@ -508,7 +511,7 @@ impl Pass {
         while self.kit.ring.in_flight() > 0 && clock::now() < limit {
             self.kit.ring.wait(Some(Duration::from_millis(100)))?;
             let mut completions = std::mem::take(&mut self.completions);
-            self.kit.ring.reap(&mut completions);
+            self.kit.ring.reap(&mut completions, usize::MAX);
             for completion in completions.drain(..) {
                 self.ended(completion);
             }
