@@ -207,14 +207,24 @@ impl News {
                 .with("blocks", blocks)
                 .with("full", full)
             }
-            Note::ResyncDone { replica, copied } => {
+            Note::ResyncDone {
+                replica,
+                copied,
+                equal,
+            } => {
                 let replica = node_name(config, replica);
+                let had = if equal > 0 {
+                    format!(", {equal} were the same")
+                } else {
+                    String::new()
+                };
                 Self::new(
                     "resync-done",
-                    format!("{name}: {replica} has caught up, {copied} blocks were copied"),
+                    format!("{name}: {replica} has caught up, {copied} blocks were copied{had}"),
                 )
                 .with("replica", replica)
                 .with("copied", copied)
+                .with("equal", equal)
             }
             Note::StoreFailed { errno } => Self::new(
                 "store-failed",

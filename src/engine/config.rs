@@ -85,6 +85,8 @@ pub struct Canaries {
     pub skip_grow_bitmaps: bool,
     /// A resynced block is clean as soon as its copy is acknowledged, before the flush (row 7).
     pub clear_bit_before_flush: bool,
+    /// A full copy takes every block that it compares for the same.
+    pub trust_digest_blindly: bool,
     /// A flush is answered when the local disk has flushed.
     pub skip_peer_flush: bool,
     /// A replica takes frames of older links of the same term (row 11).

@@ -23,6 +23,8 @@ pub(super) enum DiskUse {
         /// Which operation.
         op: u32,
     },
+    /// Data that a primary wants to have compared.
+    Compare(u32),
     /// A block at the edge of an unaligned change of the primary of this epoch.
     Edge {
         /// Which primary.
@@ -36,7 +38,10 @@ pub(super) enum DiskUse {
 
 impl DiskUse {
     const fn is_read(self) -> bool {
-        matches!(self, Self::Read { .. } | Self::Edge { .. })
+        matches!(
+            self,
+            Self::Read { .. } | Self::Edge { .. } | Self::Compare(_)
+        )
     }
 }
 

@@ -14,7 +14,7 @@
 
 use crate::record::VolumeChange;
 use crate::types::{Extent, Incarnation, Index, NodeId};
-use crate::wire::frame::{Ask, Change, Frame};
+use crate::wire::frame::{Ask, Change, Digest, Frame};
 
 /// A driver's buffer, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,8 +89,8 @@ pub enum Event {
         errno: u16,
         /// Of a successful read: the data, in a buffer that now belongs to the engine.
         buf: Buf,
-        /// Of a successful read: every byte is zero (only told where the read asked for it).
-        zero: bool,
+        /// Of a successful read: what it asked to be told of the data.
+        content: Content,
     },
     /// A link is authenticated.
     LinkUp {
@@ -132,6 +132,28 @@ pub enum Event {
     Tick,
 }
 
+/// What is wanted to be known of data that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Nothing.
+    Nothing,
+    /// Whether every byte is zero.
+    Zero,
+    /// As `Zero`, and the digest of what is not.
+    Digest,
+}
+
+/// What is known of data that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// No more than was asked for: it may be anything, but not zero where that was asked for.
+    Data,
+    /// Every byte is zero.
+    Zero,
+    /// It is not all zero, and this is its digest.
+    Digest(Digest),
+}
+
 /// What a disk operation does. Offsets are of the volume's data; the driver adds the store's data
 /// offset. All are whole blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,8 +162,8 @@ pub enum DiskOp {
     Read {
         /// Where.
         extent: Extent,
-        /// Whether `Event::Disk::zero` is wanted.
-        probe_zero: bool,
+        /// What `Event::Disk::content` is to tell.
+        probe: Probe,
     },
     /// Write the buffer's whole blocks.
     Write {
@@ -275,8 +297,10 @@ pub enum Note {
     ResyncDone {
         /// Whose.
         replica: NodeId,
-        /// Blocks that were copied.
+        /// Blocks that were sent.
         copied: u64,
+        /// Blocks that were compared and were the same.
+        equal: u64,
     },
     /// The store of this node failed.
     StoreFailed {

@@ -8,7 +8,7 @@ mod frames;
 
 use super::config::VolumeConfig;
 use super::io::{Buf, Effect, Effects, LinkId};
-use super::store::{Done, FlushUser, Owner, Store, release};
+use super::store::{Compare, Done, FlushUser, Owner, Store, release};
 use crate::record::VolumeRecord;
 use crate::types::{Index, NodeId, Seq, Term};
 use crate::wire::frame::{Frame, Purpose, Refusal};
@@ -250,6 +250,21 @@ impl Replica {
                 owner: Owner::Copy { link, resync, id },
                 errno,
             } => (link, Frame::Copied { resync, id, errno }, errno),
+            Done::Compared {
+                compare: Compare {
+                    link, resync, id, ..
+                },
+                same,
+                errno,
+            } => {
+                let frame = Frame::Compared {
+                    resync,
+                    id,
+                    same,
+                    errno,
+                };
+                (link, frame, errno)
+            }
             Done::Flushed {
                 user: FlushUser::Replica { link, id },
                 errno,

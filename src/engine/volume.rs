@@ -6,7 +6,7 @@ mod links;
 use super::config::VolumeConfig;
 use super::disk::DiskUse;
 use super::gateway::{Gateway, GatewayConfig};
-use super::io::{Buf, DiskId, Effects, Event, LinkId};
+use super::io::{Buf, Content, DiskId, Effects, Event, LinkId};
 use super::primary::{Cx, Entrant, LocalAnswer, Primary, Source};
 use super::replica::{Replica, ReplicaCx};
 use super::store::{Done, FlushUser, Owner, Store, release};
@@ -123,8 +123,8 @@ impl Volume {
                 id,
                 errno,
                 buf,
-                zero,
-            } => self.disk_ended(now, id, errno, buf, zero, out),
+                content,
+            } => self.disk_ended(now, id, errno, buf, content, out),
             Event::LinkUp {
                 link,
                 peer,
@@ -384,7 +384,7 @@ impl Volume {
         id: DiskId,
         errno: u16,
         buf: Buf,
-        zero: bool,
+        content: Content,
         out: &mut Effects,
     ) {
         let Some(store) = &mut self.store else {
@@ -393,7 +393,11 @@ impl Volume {
         let what = store.disk.end(id);
         let (DiskUse::Read { epoch, .. } | DiskUse::Edge { epoch, .. }) = what else {
             release(buf, out);
-            store.disk_ended(what, errno, out);
+            if let DiskUse::Compare(compare) = what {
+                store.compared(compare, errno, content);
+            } else {
+                store.disk_ended(what, errno, out);
+            }
             return;
         };
         if !self.primary.as_ref().is_some_and(|p| p.is_epoch(epoch)) {
@@ -402,7 +406,7 @@ impl Volume {
         }
         with_primary!(self, now, out, |primary, cx| match what {
             DiskUse::Edge { op, end, .. } => primary.edge_ended(op, end, errno, buf, cx),
-            DiskUse::Read { op, .. } => primary.read_ended(op, errno, buf, zero, cx),
+            DiskUse::Read { op, .. } => primary.read_ended(op, errno, buf, content, cx),
             _ => unreachable!("a read"),
         });
     }
@@ -450,7 +454,7 @@ impl Volume {
                 user: FlushUser::Round { epoch, .. },
                 ..
             } => epoch,
-            Done::Applied { .. } | Done::Flushed { .. } => {
+            Done::Applied { .. } | Done::Compared { .. } | Done::Flushed { .. } => {
                 with_replica!(self, out, |cx| self.replica.done(done, cx));
                 return;
             }
@@ -467,7 +471,9 @@ impl Volume {
                 user: FlushUser::Round { round, .. },
                 errno,
             } => primary.round_flushed(round, errno, cx),
-            Done::Applied { .. } | Done::Flushed { .. } => unreachable!("the replica's"),
+            Done::Applied { .. } | Done::Compared { .. } | Done::Flushed { .. } => {
+                unreachable!("the replica's")
+            }
         });
     }
 

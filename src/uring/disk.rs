@@ -13,8 +13,9 @@ use super::ring::Ring;
 use super::slab::{Slab, User};
 use super::slots::Slots;
 use super::token::Token;
-use crate::engine::io::{Buf, DiskId, Event};
+use crate::engine::io::{Buf, Content, DiskId, Event, Probe};
 use crate::types::{Extent, Time};
+use crate::wire::digest::digest;
 use crate::wire::frame::Change;
 
 /// `RWF_DSYNC`: durable when it ends.
@@ -28,7 +29,7 @@ const ZERO_RANGE: i32 = 0x1 | 0x10;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Work {
     /// Into a buffer that is taken when one is free.
-    Read { extent: Extent, probe_zero: bool },
+    Read { extent: Extent, probe: Probe },
     /// From a buffer, which is kept meanwhile.
     Write { extent: Extent, buf: Buf },
     /// Make the extent read as zeroes.
@@ -41,7 +42,7 @@ pub(super) enum Work {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Read { buf: Buf, probe_zero: bool },
+    Read { buf: Buf, probe: Probe },
     Write { buf: Buf },
     Fallocate { mode: i32 },
     WriteZeroes,
@@ -83,7 +84,7 @@ pub(super) struct Disk {
     /// In the order in which they began; those that have ended are dropped when they come first.
     order: VecDeque<(u32, u64)>,
     /// Reads that found no buffer.
-    waiting: VecDeque<(Owner, Extent, bool)>,
+    waiting: VecDeque<(Owner, Extent, Probe)>,
     serial: u64,
     /// Whether the slab's small buffers are registered, as buffer 0.
     fixed: bool,
@@ -126,13 +127,13 @@ impl Disk {
         work: Work,
     ) {
         let (kind, offset, len) = match work {
-            Work::Read { extent, probe_zero } => {
+            Work::Read { extent, probe } => {
                 assert!(extent.is_aligned(), "the disk is read in blocks");
                 let Some(buf) = slab.take(extent.len as usize, User::Disk) else {
-                    self.waiting.push_back((owner, extent, probe_zero));
+                    self.waiting.push_back((owner, extent, probe));
                     return;
                 };
-                let kind = Kind::Read { buf, probe_zero };
+                let kind = Kind::Read { buf, probe };
                 (kind, owner.data + extent.offset, extent.len)
             }
             Work::Write { extent, buf } => {
@@ -170,8 +171,8 @@ impl Disk {
     /// Buffers have become free: begins the reads that wait for one.
     pub(super) fn retry(&mut self, ring: &mut Ring, slab: &mut Slab, now: Time) {
         for _ in 0..self.waiting.len() {
-            if let Some((owner, extent, probe_zero)) = self.waiting.pop_front() {
-                self.begin(ring, slab, now, owner, Work::Read { extent, probe_zero });
+            if let Some((owner, extent, probe)) = self.waiting.pop_front() {
+                self.begin(ring, slab, now, owner, Work::Read { extent, probe });
             }
         }
     }
@@ -277,11 +278,11 @@ impl Disk {
         let Operation {
             owner, kind, len, ..
         } = self.operations.remove(slot);
-        let (mut data, mut zero) = (Buf::NONE, false);
+        let (mut data, mut content) = (Buf::NONE, Content::Data);
         match kind {
-            Kind::Read { buf, probe_zero } if errno == 0 => {
+            Kind::Read { buf, probe } if errno == 0 => {
                 data = buf;
-                zero = probe_zero && is_zero(slab.bytes(buf, 0, len));
+                content = look(probe, slab.bytes(buf, 0, len));
             }
             Kind::Read { buf, .. } | Kind::Write { buf } => slab.release(buf),
             Kind::Fallocate { .. } | Kind::WriteZeroes | Kind::Flush | Kind::Meta { .. } => {}
@@ -292,9 +293,18 @@ impl Disk {
                 id: owner.id,
                 errno,
                 buf: data,
-                zero,
+                content,
             },
         ))
+    }
+}
+
+/// What was asked about data that was read.
+fn look(probe: Probe, bytes: &[u8]) -> Content {
+    match probe {
+        Probe::Zero | Probe::Digest if is_zero(bytes) => Content::Zero,
+        Probe::Digest => Content::Digest(digest(bytes)),
+        Probe::Nothing | Probe::Zero => Content::Data,
     }
 }
 
@@ -330,8 +340,8 @@ mod tests {
             }
         }
 
-        /// Does one operation: its errno and buffer.
-        fn run(&mut self, work: Work) -> (u16, Buf, bool) {
+        /// Does one operation: its errno, buffer and what is told of it.
+        fn run(&mut self, work: Work) -> (u16, Buf, Content) {
             let owner = Owner {
                 volume: 0,
                 id: DiskId(7),
@@ -358,12 +368,12 @@ mod tests {
                             id: DiskId(7),
                             errno,
                             buf,
-                            zero,
+                            content,
                         },
                     )) = ended
                     {
                         assert_eq!(self.disk.oldest(), None);
-                        return (errno, buf, zero);
+                        return (errno, buf, content);
                     }
                 }
             }
@@ -384,18 +394,28 @@ mod tests {
         assert_eq!(bench.run(Work::Flush).0, 0);
         let read = Work::Read {
             extent: at,
-            probe_zero: true,
+            probe: Probe::Zero,
         };
-        let (errno, data, zero) = bench.run(read);
-        assert_eq!((errno, zero), (0, false));
+        let (errno, data, content) = bench.run(read);
+        assert_eq!((errno, content), (0, Content::Data));
         assert_eq!(bench.slab.bytes(data, 0, 8192), [0x5a; 8192]);
+        bench.slab.release(data);
+        let compare = Work::Read {
+            extent: at,
+            probe: Probe::Digest,
+        };
+        let (errno, data, content) = bench.run(compare);
+        let expected = Content::Digest(digest(&[0x5a; 8192]));
+        assert_eq!((errno, content), (0, expected));
         bench.slab.release(data);
         for change in [Change::Trim, Change::ZeroAllocated] {
             assert_eq!(bench.run(Work::Write { extent: at, buf }).0, 0);
             assert_eq!(bench.run(Work::Zero { extent: at, change }).0, 0);
-            let (errno, data, zero) = bench.run(read);
-            assert_eq!((errno, zero), (0, true));
-            bench.slab.release(data);
+            for read in [read, compare] {
+                let (errno, data, content) = bench.run(read);
+                assert_eq!((errno, content), (0, Content::Zero));
+                bench.slab.release(data);
+            }
         }
         bench.slab.release(buf);
         assert_eq!(bench.slab.used(), 0);
@@ -406,7 +426,7 @@ mod tests {
         let mut bench = Bench::new(12288);
         let (errno, ..) = bench.run(Work::Read {
             extent: extent(0, 8192),
-            probe_zero: false,
+            probe: Probe::Nothing,
         });
         assert_eq!(errno, 5);
         assert_eq!(bench.slab.used(), 0);

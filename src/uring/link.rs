@@ -416,6 +416,7 @@ fn judge(frame: &Frame, direction: Direction, size: u64) -> Result<(), Ended> {
     let (by_opener, extent) = match frame {
         Frame::Change { extent, .. }
         | Frame::Copy { extent, .. }
+        | Frame::Compare { extent, .. }
         | Frame::Request { extent, .. } => (true, *extent),
         Frame::ReportChange { extent, .. } => (false, *extent),
         Frame::Attach { .. }
@@ -436,6 +437,7 @@ fn judge(frame: &Frame, direction: Direction, size: u64) -> Result<(), Ended> {
         | Frame::ReportEnd { .. }
         | Frame::Changed { .. }
         | Frame::Copied { .. }
+        | Frame::Compared { .. }
         | Frame::Flushed { .. }
         | Frame::Configured { .. }
         | Frame::Refused { .. }

@@ -151,7 +151,7 @@ impl Served {
             data: self.data,
         };
         let work = match op {
-            DiskOp::Read { extent, probe_zero } => Work::Read { extent, probe_zero },
+            DiskOp::Read { extent, probe } => Work::Read { extent, probe },
             DiskOp::Write { extent, buf } => Work::Write { extent, buf },
             DiskOp::Zero { extent, change } => Work::Zero { extent, change },
             DiskOp::Flush => Work::Flush,

@@ -90,6 +90,18 @@ pub enum Purpose {
     Resync = 2,
 }
 
+/// What `digest::digest` makes of data: as good as the data where all that matters is whether two
+/// replicas hold the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "Digest({a:02x}{b:02x}{c:02x}{d:02x}..)")
+    }
+}
+
 /// One frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -134,6 +146,18 @@ pub enum Frame {
         extent: Extent,
         /// No payload: store zeroes.
         zero: bool,
+    },
+    /// Resync: tell whether the extent's data has this digest. The primary keeps the extent locked,
+    /// and sends it with the same number if the answer is no.
+    Compare {
+        /// The resync session, as in `Attach`.
+        resync: u32,
+        /// Answered with the same number.
+        id: u32,
+        /// Whole blocks, within one region.
+        extent: Extent,
+        /// Of the primary's data, which is not all zero.
+        digest: Digest,
     },
     /// Make everything durable that was acknowledged on this link.
     Flush {
@@ -251,6 +275,17 @@ pub enum Frame {
         resync: u32,
         /// Echo of `Copy`.
         id: u32,
+        /// 0, or the positive `errno`.
+        errno: u16,
+    },
+    /// The data was compared, or could not be read.
+    Compared {
+        /// Echo of `Compare`.
+        resync: u32,
+        /// Echo of `Compare`.
+        id: u32,
+        /// The replica holds the same, though perhaps not durably.
+        same: bool,
         /// 0, or the positive `errno`.
         errno: u16,
     },

@@ -5,6 +5,7 @@
 //! Described byte by byte in `docs/wire-format.md`.
 
 pub mod codec;
+pub mod digest;
 mod fields;
 pub mod frame;
 pub mod handshake;

@@ -272,7 +272,7 @@ impl Primary {
                     }
                 }
                 State::Edges | State::Reading => op.cancelled = true,
-                State::Sent | State::Flushing | State::Trailing => {}
+                State::Comparing | State::Sent | State::Flushing | State::Trailing => {}
             }
         }
     }

@@ -76,6 +76,7 @@ impl Primary {
         cx.out.push(Effect::Note(Note::ResyncDone {
             replica: peer.node,
             copied: resync.copied,
+            equal: resync.equal,
         }));
     }
 

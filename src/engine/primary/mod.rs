@@ -12,6 +12,7 @@
 
 mod attach;
 mod complete;
+mod copy;
 mod edges;
 mod gateways;
 mod grow;

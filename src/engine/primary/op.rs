@@ -43,6 +43,8 @@ pub(super) enum State {
     Crowded,
     /// Reads its data.
     Reading,
+    /// A copy whose peer looks whether it has the same.
+    Comparing,
     /// A change: on the disk and with the peers. A copy: with the peer.
     Sent,
     /// Done but for a flush (FUA), or a flush.

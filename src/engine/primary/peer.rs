@@ -2,6 +2,7 @@
 
 use super::resync::Resync;
 use crate::engine::io::LinkId;
+use crate::meta::recovered::Bits;
 use crate::record::{ReplicaRecord, ReplicaState};
 use crate::types::{BootId, Index, NodeId, Seq, StoreId, Time};
 use crate::wire::frame::Purpose;
@@ -66,6 +67,9 @@ pub(super) struct Peer {
     pub report_exact: bool,
     /// Whether this report's changes and regions are to be taken in.
     pub report_counts: bool,
+    /// Of the newest report, where the replica holds nothing of use: the regions that it has written,
+    /// until its resync begins.
+    pub report_written: Option<Bits>,
     /// In sync: its first report in this term has been taken in.
     pub reported: bool,
     /// Not in sync: what it reported in this boot is in its bitmap here.
@@ -102,6 +106,7 @@ impl Peer {
             report_store: StoreId(0),
             report_exact: false,
             report_counts: false,
+            report_written: None,
             reported: false,
             incorporated: None,
             configures: 0,

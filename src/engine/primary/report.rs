@@ -3,6 +3,7 @@
 use super::peer::{Fault, Stage};
 use super::{Cx, Primary};
 use crate::engine::io::{Effect, LinkId};
+use crate::meta::recovered::Bits;
 use crate::record::{ReplicaState, VolumeChange};
 use crate::types::{BLOCK, Extent, NodeId, REGION};
 use crate::wire::frame::{Frame, Purpose, Refusal};
@@ -52,6 +53,7 @@ impl Primary {
             Frame::ReportWritten { first, regions } => {
                 // Only one that holds nothing of use can have data where nobody else has.
                 if self.peers[at].state == ReplicaState::New {
+                    self.reported_written(at, first, regions);
                     for region in first..first.saturating_add(regions) {
                         if let Some(extent) = region_extent(region, cx.config.size) {
                             self.reported(at, extent, cx);
@@ -74,6 +76,18 @@ impl Primary {
                     self.peer_failed(at, cx);
                 } else if resync == self.peers[at].attach {
                     self.copied(at, id, cx);
+                }
+            }
+            Frame::Compared {
+                resync,
+                id,
+                same,
+                errno,
+            } => {
+                if errno != 0 {
+                    self.peer_failed(at, cx);
+                } else if resync == self.peers[at].attach {
+                    self.compared(at, id, same, cx);
                 }
             }
             Frame::Flushed { id, errno } => {
@@ -119,6 +133,8 @@ impl Primary {
             // What it held in this boot was taken in already, and is in its bitmap.
             Purpose::Resync => peer.incorporated != Some(who),
         };
+        peer.report_written = (peer.state == ReplicaState::New)
+            .then(|| Bits::zeroes(cx.config.size.div_ceil(REGION)));
         if new {
             // A copy of everything, begun for this store.
             self.begin_absent(at, crate::types::Index(0), cx);

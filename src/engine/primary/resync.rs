@@ -1,7 +1,8 @@
 //! Bringing an absent replica back.
 //!
 //! From its attach on, the replica is sent every change. Beside that, every block that its bitmap
-//! here names is copied once, under a shared lock, so that no change is under way at that place.
+//! here names is copied once, under a shared lock, so that no change is under way at that place (a
+//! full copy compares first, see `copy`).
 //! A bit of the bitmap is cleared only when the replica has *flushed* what brought the block in line,
 //! by the same attach. When nothing is left to be copied the replica begins to count: it is handed
 //! the session windows and the bitmaps of the other absent replicas, everything up to that moment is
@@ -49,14 +50,18 @@ pub(super) struct Resync {
     need: Bits,
     left: u64,
     cursor: u64,
-    in_flight: u32,
+    pub(super) in_flight: u32,
     /// In line, not flushed; and being flushed.
     acked: Vec<Extent>,
     flushing: Vec<Extent>,
     flush: Option<u32>,
     pub(super) step: Step,
     total: u64,
+    /// Of a full copy: regions in which the replica may hold what is to be copied.
+    may_hold: Option<Bits>,
+    /// Blocks that were sent, and that the replica had already.
     pub(super) copied: u64,
+    pub(super) equal: u64,
     /// For the rate: when and how much last time, and the rate since.
     sampled_at: Time,
     sampled: u64,
@@ -88,7 +93,7 @@ impl Resync {
     pub fn progress(&self, now: Time, replica: NodeId) -> ResyncProgress {
         let span = now.since(self.sampled_at).as_millis() as u64;
         let rate = if self.rate == 0 && span > 0 {
-            (self.copied - self.sampled) * 1000 / span
+            (self.settled() - self.sampled) * 1000 / span
         } else {
             self.rate
         };
@@ -104,10 +109,20 @@ impl Resync {
     fn sample(&mut self, now: Time) {
         let span = now.since(self.sampled_at).as_millis() as u64;
         if span >= 1000 {
-            self.rate = (self.copied - self.sampled) * 1000 / span;
-            self.sampled = self.copied;
+            self.rate = (self.settled() - self.sampled) * 1000 / span;
+            self.sampled = self.settled();
             self.sampled_at = now;
         }
+    }
+
+    fn settled(&self) -> u64 {
+        self.copied + self.equal
+    }
+
+    /// Whether the replica had written this region when it reported.
+    pub fn may_hold(&self, region: u32) -> bool {
+        let held = self.may_hold.as_ref();
+        held.is_some_and(|held| held.get(u64::from(region)))
     }
 }
 
@@ -157,7 +172,9 @@ impl Primary {
             flush: None,
             step: Step::Copying,
             total,
+            may_hold: peer.report_written.take(),
             copied: 0,
+            equal: 0,
             sampled_at: cx.now,
             sampled: 0,
             rate: 0,
@@ -281,53 +298,6 @@ impl Primary {
             let kind = Kind::Copy { peer: at as u8, id };
             let op = self.ops.insert(Op::own(kind, extent, Origin::default()));
             self.lock(op, cx);
-        }
-    }
-
-    /// The data of a copy is here.
-    pub(super) fn send_copy(&mut self, id: u32, at: usize, zero: bool, cx: &mut Cx<'_>) {
-        let op = self.ops.at(id);
-        op.state = State::Sent;
-        let (extent, buf, kind) = (op.blocks, op.buf, op.kind);
-        let Kind::Copy { id: copy, .. } = kind else {
-            panic!("not a copy");
-        };
-        let peer = &self.peers[at];
-        let (Some(link), Some(_)) = (peer.link, &peer.resync) else {
-            self.finish(id, cx);
-            return;
-        };
-        let frame = Frame::Copy {
-            resync: peer.attach,
-            id: copy,
-            extent,
-            zero,
-        };
-        let buf = if zero { Buf::NONE } else { buf };
-        send(link, frame, buf, cx);
-    }
-
-    /// The replica has stored a copy.
-    pub(super) fn copied(&mut self, at: usize, copy: u32, cx: &mut Cx<'_>) {
-        self.peers[at].heard_at = cx.now;
-        let of = |op: &Op| matches!(op.kind, Kind::Copy { peer, id } if usize::from(peer) == at && id == copy);
-        let Some((id, extent)) = self
-            .ops
-            .iter()
-            .find(|(_, op)| of(op) && op.state == State::Sent)
-            .map(|(id, op)| (id, op.blocks))
-        else {
-            return;
-        };
-        self.finish(id, cx);
-        let node = self.peers[at].node;
-        if let Some(resync) = &mut self.peers[at].resync {
-            resync.in_flight -= 1;
-            resync.copied += u64::from(extent.len) / BLOCK;
-            resync.acknowledged(extent);
-            if cx.config.canaries.clear_bit_before_flush {
-                cx.store.clear_dirty(node, extent);
-            }
         }
     }
 

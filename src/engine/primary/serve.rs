@@ -4,7 +4,7 @@ use super::attach::send;
 use super::edges::clear;
 use super::op::{Kind, Op, Source, State};
 use super::{Cx, NONE, Phase, Primary, RING};
-use crate::engine::io::Buf;
+use crate::engine::io::{Buf, Content, Probe};
 use crate::engine::store::{Job, Owner, release};
 use crate::engine::unstable::{Held, UNSTABLE_MAX};
 use crate::engine::window::Known;
@@ -102,17 +102,22 @@ impl Primary {
     fn read(&mut self, id: u32, cx: &mut Cx<'_>) {
         let op = self.ops.at(id);
         op.state = State::Reading;
-        let (blocks, own) = (op.blocks, op.kind != Kind::Read);
-        if own && !cx.store.is_written(blocks.region()) {
-            self.data_read(id, Buf::NONE, true, cx);
+        let (kind, blocks) = (op.kind, op.blocks);
+        if kind != Kind::Read && !cx.store.is_written(blocks.region()) {
+            self.data_read(id, Buf::NONE, Content::Zero, cx);
             return;
         }
+        let probe = match kind {
+            Kind::Copy { peer, .. } if self.compares(usize::from(peer), blocks) => Probe::Digest,
+            Kind::Copy { .. } | Kind::Reconcile => Probe::Zero,
+            Kind::Read | Kind::Change | Kind::Flush => Probe::Nothing,
+        };
         let what = self.read_use(id);
-        cx.store.read(what, blocks, own, cx.out);
+        cx.store.read(what, blocks, probe, cx.out);
     }
 
     /// The data of a read, a reconciling or a copy is here.
-    pub fn read_ended(&mut self, id: u32, errno: u16, buf: Buf, zero: bool, cx: &mut Cx<'_>) {
+    pub fn read_ended(&mut self, id: u32, errno: u16, buf: Buf, content: Content, cx: &mut Cx<'_>) {
         if errno != 0 {
             release(buf, cx.out);
             let op = self.ops.at(id);
@@ -123,12 +128,12 @@ impl Primary {
                 self.read_failed(id, errno, cx);
             }
         } else {
-            self.data_read(id, buf, zero, cx);
+            self.data_read(id, buf, content, cx);
         }
         self.pump(cx);
     }
 
-    fn data_read(&mut self, id: u32, buf: Buf, zero: bool, cx: &mut Cx<'_>) {
+    fn data_read(&mut self, id: u32, buf: Buf, content: Content, cx: &mut Cx<'_>) {
         let op = self.ops.at(id);
         let (kind, blocks, cancelled) = (op.kind, op.blocks, op.cancelled);
         if cancelled {
@@ -146,12 +151,21 @@ impl Primary {
             }
             Kind::Reconcile => {
                 op.buf = buf;
-                op.change = if zero { Change::Zero } else { Change::Write };
+                op.change = if content == Content::Zero {
+                    Change::Zero
+                } else {
+                    Change::Write
+                };
                 self.sequence(id, cx);
             }
             Kind::Copy { peer, .. } => {
                 op.buf = buf;
-                self.send_copy(id, usize::from(peer), zero, cx);
+                let at = usize::from(peer);
+                match content {
+                    Content::Digest(digest) => self.send_compare(id, at, digest, cx),
+                    Content::Zero => self.send_copy(id, at, true, cx),
+                    Content::Data => self.send_copy(id, at, false, cx),
+                }
             }
             Kind::Change | Kind::Flush => unreachable!("not a read"),
         }

@@ -2,7 +2,7 @@
 
 use super::{Attach, Replica, ReplicaCx, Wait, base_of};
 use crate::engine::io::{Buf, LinkId};
-use crate::engine::store::{Begin, FlushUser, Job, Owner};
+use crate::engine::store::{Begin, Compare, FlushUser, Job, Owner};
 use crate::types::{BLOCK, Index, NodeId, Seq, Term};
 use crate::wire::frame::{Change, Frame, Origin, Purpose};
 
@@ -65,6 +65,25 @@ impl Replica {
                     kinds: 0,
                 };
                 cx.store.apply(job, cx.out);
+            }
+            Frame::Compare {
+                resync,
+                id,
+                extent,
+                digest,
+            } => {
+                let expected = resync == attach.resync && attach.purpose == Purpose::Resync;
+                if extent.end() > cx.config.size || !expected {
+                    return None;
+                }
+                let compare = Compare {
+                    link,
+                    resync,
+                    id,
+                    extent,
+                    digest,
+                };
+                cx.store.compare(compare, cx.out);
             }
             Frame::Flush { id } => {
                 cx.store.flush(FlushUser::Replica { link, id }, cx.out);

@@ -13,6 +13,7 @@
 
 mod apply;
 mod bitmaps;
+mod compare;
 mod intents;
 mod mark;
 mod meta;
@@ -23,13 +24,14 @@ mod tests;
 use apply::Apply;
 pub(super) use apply::{Job, Owner};
 use bitmaps::Bitmaps;
+pub(super) use compare::Compare;
 use intents::Intents;
 pub(super) use mark::Begin;
 use page::Pages;
 
 use super::config::Canaries;
 use super::disk::{DiskTable, DiskUse};
-use super::io::{Buf, DiskOp, Effect, Effects, LinkId};
+use super::io::{Buf, DiskOp, Effect, Effects, LinkId, Probe};
 use super::slab::Slab;
 use super::unstable::Unstable;
 use super::window::SessionWindows;
@@ -54,6 +56,12 @@ pub(super) enum FlushUser {
 pub(super) enum Done {
     /// A change is stored, or failed.
     Applied { owner: Owner, errno: u16 },
+    /// Data was compared, or could not be read.
+    Compared {
+        compare: Compare,
+        same: bool,
+        errno: u16,
+    },
     /// A flush has succeeded or failed.
     Flushed { user: FlushUser, errno: u16 },
 }
@@ -109,6 +117,7 @@ pub(super) struct Store {
     waiting: Vec<u32>,
     scratch: Vec<u32>,
     flushes: Slab<FlushWait>,
+    compares: Slab<Compare>,
     /// Durable superblock generation, the one being written, and the one that is wanted.
     generation: u64,
     generation_writing: Option<u64>,
@@ -154,6 +163,7 @@ impl Store {
             waiting: Vec::with_capacity(256),
             scratch: Vec::with_capacity(256),
             flushes: Slab::new(16),
+            compares: Slab::new(16),
             generation: recovered.generation,
             generation_writing: None,
             generation_wanted: recovered.generation,
@@ -242,9 +252,9 @@ impl Store {
     // What primary and replica ask for.
 
     /// A read of whole blocks, for the primary.
-    pub fn read(&mut self, what: DiskUse, extent: Extent, probe_zero: bool, out: &mut Effects) {
+    pub fn read(&mut self, what: DiskUse, extent: Extent, probe: Probe, out: &mut Effects) {
         let id = self.disk.begin(what);
-        let op = DiskOp::Read { extent, probe_zero };
+        let op = DiskOp::Read { extent, probe };
         out.push(Effect::Disk { id, op });
     }
 
@@ -404,7 +414,9 @@ impl Store {
                 }
             }
             DiskUse::Page(buffer) => self.page_ended(buffer, errno, out),
-            DiskUse::Read { .. } | DiskUse::Edge { .. } => unreachable!("the primary's"),
+            DiskUse::Read { .. } | DiskUse::Edge { .. } | DiskUse::Compare(_) => {
+                unreachable!("a read")
+            }
         }
     }
 

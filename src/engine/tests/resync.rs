@@ -112,6 +112,8 @@ fn a_blank_store_gets_a_full_copy() {
     assert!(w.record.replicas[1].state.is_in_sync());
     // Regions that were never written are not copied.
     assert_eq!(copied(&w).last(), Some(&(3 * 256)));
+    // There was nothing to compare with.
+    assert_eq!(w.compares, 0);
     w.assert_equal(&[0, 1]);
     assert!(w.volume(1).is_written(3) && !w.volume(1).is_written(4));
 }

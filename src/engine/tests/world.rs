@@ -65,6 +65,9 @@ pub(super) struct World {
     view: u64,
     next_tag: u32,
     pub sent: u64,
+    /// Bytes that copies carried, and comparisons that were asked for.
+    pub copied: u64,
+    pub compares: u64,
 }
 
 impl World {
@@ -113,6 +116,8 @@ impl World {
             view: 0,
             next_tag: 0,
             sent: 0,
+            copied: 0,
+            compares: 0,
         };
         for at in 0..nodes {
             let store = if at < stores {
@@ -579,6 +584,19 @@ impl World {
         self.run();
     }
 
+    /// As `release_disk`, but of reads only, and what comes next is held again.
+    pub fn release_reads(&mut self, node: usize) {
+        let held = std::mem::take(&mut self.nodes[node].held_disk);
+        let reads = |(_, op): &(DiskId, DiskOp)| matches!(op, DiskOp::Read { .. });
+        let (ended, held) = held.into_iter().partition(reads);
+        self.nodes[node].held_disk = held;
+        let ended: Vec<(DiskId, DiskOp)> = ended;
+        for (id, op) in ended {
+            self.disk_done(node, id, op);
+        }
+        self.run();
+    }
+
     pub fn run(&mut self) {
         while let Some(item) = self.queue.pop_front() {
             match item {
@@ -666,6 +684,11 @@ impl World {
             }
             Effect::Send { link, frame, buf } => {
                 self.sent += 1;
+                match frame {
+                    Frame::Copy { .. } => self.copied += u64::from(frame.payload_len()),
+                    Frame::Compare { .. } => self.compares += 1,
+                    _ => {}
+                }
                 let Some(known) = self.links.get(&link.0) else {
                     return;
                 };
@@ -820,13 +843,13 @@ impl World {
         let data = meta::layout(self.size).data;
         let n = &mut self.nodes[node];
         let errno = n.fail_disk.unwrap_or(0);
-        let (mut buf, mut zero) = (Buf::NONE, false);
-        if let DiskOp::Read { extent, .. } = op
+        let (mut buf, mut content) = (Buf::NONE, Content::Data);
+        if let DiskOp::Read { extent, probe } = op
             && errno == 0
         {
             let at = (data + extent.offset) as usize;
             let bytes = n.store[at..at + extent.len as usize].to_vec();
-            zero = bytes.iter().all(|&byte| byte == 0);
+            content = super::look(probe, &bytes);
             buf = n.buf(bytes);
         }
         if let DiskOp::Zero { .. } | DiskOp::Flush = op {
@@ -836,7 +859,7 @@ impl World {
             id,
             errno,
             buf,
-            zero,
+            content,
         };
         self.queue.push_back(Item::Event(node, event));
     }

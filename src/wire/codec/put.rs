@@ -50,6 +50,18 @@ pub fn put_fields(frame: &Frame, out: &mut Writer<'_>) -> u8 {
             out.u8(u8::from(zero));
             kind::COPY
         }
+        Frame::Compare {
+            resync,
+            id,
+            extent,
+            digest,
+        } => {
+            out.u32(resync);
+            out.u32(id);
+            put_extent(out, extent);
+            out.bytes(&digest.0);
+            kind::COMPARE
+        }
         Frame::Flush { id } => {
             out.u32(id);
             kind::FLUSH
@@ -148,6 +160,18 @@ pub fn put_fields(frame: &Frame, out: &mut Writer<'_>) -> u8 {
             out.u32(id);
             out.u16(errno);
             kind::COPIED
+        }
+        Frame::Compared {
+            resync,
+            id,
+            same,
+            errno,
+        } => {
+            out.u32(resync);
+            out.u32(id);
+            out.u16(errno);
+            out.u8(u8::from(same));
+            kind::COMPARED
         }
         Frame::Flushed { id, errno } => {
             out.u32(id);

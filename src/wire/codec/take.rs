@@ -6,7 +6,7 @@ use crate::types::{
     VOLUME_MAX,
 };
 use crate::wire::fields::Reader;
-use crate::wire::frame::{Ask, Change, Frame, Origin, Purpose, Refusal, SessionWindow};
+use crate::wire::frame::{Ask, Change, Digest, Frame, Origin, Purpose, Refusal, SessionWindow};
 
 /// Takes the fields of a frame of this kind.
 pub fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Frame, Broken> {
@@ -35,6 +35,12 @@ pub fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Frame, Broken> {
             id: from.u32(),
             extent: blocks(from)?,
             zero: flag(from)?,
+        },
+        kind::COMPARE => Frame::Compare {
+            resync: from.u32(),
+            id: from.u32(),
+            extent: blocks(from)?,
+            digest: Digest(from.array()),
         },
         kind::FLUSH => Frame::Flush { id: from.u32() },
         kind::WATERMARK => Frame::Watermark {
@@ -104,6 +110,7 @@ pub fn take_fields(kind: u8, from: &mut Reader<'_>) -> Result<Frame, Broken> {
             id: from.u32(),
             errno: from.u16(),
         },
+        kind::COMPARED => compared(from)?,
         kind::FLUSHED => Frame::Flushed {
             id: from.u32(),
             errno: from.u16(),
@@ -175,6 +182,20 @@ fn request(from: &mut Reader<'_>) -> Result<Frame, Broken> {
         ask,
         extent,
         origin,
+    })
+}
+
+fn compared(from: &mut Reader<'_>) -> Result<Frame, Broken> {
+    let (resync, id, errno, same) = (from.u32(), from.u32(), from.u16(), flag(from)?);
+    // What could not be read is not known to be the same.
+    if same && errno != 0 {
+        return Err(Broken::Field("comparison"));
+    }
+    Ok(Frame::Compared {
+        resync,
+        id,
+        same,
+        errno,
     })
 }
 

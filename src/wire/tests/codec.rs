@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::hex;
 use crate::types::{BootId, Extent, Index, NodeId, Seq, SessionId, StoreId, Term};
 use crate::wire::codec::{Broken, HEADER, PAYLOAD_MAX, check_payload, decode, encode, payload_crc};
-use crate::wire::frame::{Ask, Change, Frame, Origin, Purpose, Refusal, SessionWindow};
+use crate::wire::frame::{Ask, Change, Digest, Frame, Origin, Purpose, Refusal, SessionWindow};
 
 const EXTENT: Extent = Extent {
     offset: 5 << 20,
@@ -134,6 +134,18 @@ fn all() -> Vec<Frame> {
             skip: 1024,
         },
         Frame::Reconciled { through: Seq(9) },
+        Frame::Compare {
+            resync: 5,
+            id: 6,
+            extent: EXTENT,
+            digest: Digest(std::array::from_fn(|at| at as u8)),
+        },
+        Frame::Compared {
+            resync: 5,
+            id: 6,
+            same: true,
+            errno: 0,
+        },
     ]
 }
 
@@ -179,7 +191,7 @@ fn no_two_kinds_share_a_number() {
     kinds.sort_unstable();
     let len = kinds.len();
     kinds.dedup();
-    assert_eq!((kinds.len(), len), (28, 28));
+    assert_eq!((kinds.len(), len), (30, 30));
 }
 
 /// What older nodes expect: a change here is a new version.
@@ -211,10 +223,48 @@ fn golden_change() {
 }
 
 #[test]
+fn golden_comparison() {
+    let fields = |at: usize| hex(&bytes(&all()[at])[..HEADER - 4]);
+    assert_eq!(
+        fields(28),
+        concat!(
+            "5346667201",
+            "0d",
+            "0000",
+            "0000000000000000", // no payload
+            "0500000006000000", // resync, id
+            "000050000000000000200000",
+            "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+            "000000000000000000000000000000000000000000000000",
+        )
+    );
+    assert_eq!(
+        fields(29),
+        concat!(
+            "5346667201",
+            "2b",
+            "0000",
+            "0000000000000000",
+            "0500000006000000",
+            "0000", // errno
+            "01",   // same
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "00",
+        )
+    );
+}
+
+#[test]
 fn golden_hash_of_all_frames() {
     // Not a CRC: each header ends with its own, which makes the CRC of the whole a constant.
-    let all: Vec<u8> = all().iter().flat_map(bytes).collect();
-    assert_eq!(hex(&blake3::hash(&all).as_bytes()[..8]), "eeb40985555a1fa9");
+    let hash = |frames: &[Frame]| {
+        let bytes: Vec<u8> = frames.iter().flat_map(bytes).collect();
+        hex(&blake3::hash(&bytes).as_bytes()[..8])
+    };
+    // A new kind comes last, and changes none of the others.
+    assert_eq!(hash(&all()[..28]), "eeb40985555a1fa9");
+    assert_eq!(hash(&all()), "ba80cbeaf6fa1de5");
 }
 
 #[test]
@@ -300,6 +350,22 @@ fn ranges_are_checked() {
 }
 
 #[test]
+fn what_is_compared_lies_in_one_region() {
+    let compare = all()[28];
+    // The extent of a comparison begins at byte 24.
+    let with = |offset: u64, len: u32| {
+        let mut extent = [0; 12];
+        extent[..8].copy_from_slice(&offset.to_le_bytes());
+        extent[8..].copy_from_slice(&len.to_le_bytes());
+        decode(&forged(&compare, 24, &extent)).map(|_| ())
+    };
+    assert_eq!(with(0, 1 << 20), Ok(()));
+    for (offset, len) in [(0, 0), (1, 4096), (4096, 1 << 20), (16 << 40, 4096)] {
+        assert_eq!(with(offset, len), Err(Broken::Range), "{offset} {len}");
+    }
+}
+
+#[test]
 fn runs_and_nodes_are_checked() {
     let run = all()[9];
     let max = u64::MAX.to_le_bytes();
@@ -329,6 +395,9 @@ fn unknown_values_are_refused() {
     assert_eq!(forge(23, 58, 2), Err(Broken::Field("flag")));
     // A read with data, a flush with a range.
     assert_eq!(forge(23, 56, 1), Err(Broken::Field("request")));
+    assert_eq!(forge(29, 26, 2), Err(Broken::Field("flag")));
+    // What could not be read is the same.
+    assert_eq!(forge(29, 24, 5), Err(Broken::Field("comparison")));
 }
 
 #[test]

@@ -48,6 +48,7 @@ canaries! {
         skip_mark_before_ack
         skip_grow_bitmaps
         clear_bit_before_flush
+        trust_digest_blindly
         skip_peer_flush
         keep_old_link_frames
         send_overlapping

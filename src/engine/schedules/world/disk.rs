@@ -1,6 +1,8 @@
 //! Disks: operations that end in any order.
 
 use super::*;
+use crate::engine::io::Content;
+use crate::engine::tests::look;
 
 impl World {
     pub(super) fn disk_begins(&mut self, at: usize, id: DiskId, op: DiskOp) {
@@ -48,13 +50,13 @@ impl World {
         let node = &mut self.nodes[at];
         let image = node.image.as_mut().expect("no store");
         let data = layout(layout_size()).data;
-        let (mut buf, mut zero) = (Buf::NONE, false);
+        let (mut buf, mut content) = (Buf::NONE, Content::Data);
         match running.op {
-            DiskOp::Read { extent, probe_zero } => {
+            DiskOp::Read { extent, probe } => {
                 assert!(extent.is_aligned());
                 let mut bytes = vec![0; extent.len as usize];
                 image.read(data + extent.offset, &mut bytes);
-                zero = probe_zero && bytes.iter().all(|&byte| byte == 0);
+                content = look(probe, &bytes);
                 buf = self.new_buffer(at, bytes);
             }
             DiskOp::Write { extent, .. } => {
@@ -79,7 +81,7 @@ impl World {
                 image.write_durable(offset, &bytes);
             }
         }
-        self.disk_tells(at, id, 0, buf, zero);
+        self.disk_tells(at, id, 0, buf, content);
     }
 
     /// It fails; a write may have happened all the same, in part.
@@ -90,10 +92,10 @@ impl World {
             let bytes = &bytes.borrow()[..extent.len as usize];
             image.write_torn(offset, bytes, &mut self.rng);
         }
-        self.disk_tells(at, id, EIO, Buf::NONE, false);
+        self.disk_tells(at, id, EIO, Buf::NONE, Content::Data);
     }
 
-    fn disk_tells(&mut self, at: usize, id: u32, errno: u16, buf: Buf, zero: bool) {
+    fn disk_tells(&mut self, at: usize, id: u32, errno: u16, buf: Buf, content: Content) {
         let id = DiskId(id);
         self.event(
             at,
@@ -101,7 +103,7 @@ impl World {
                 id,
                 errno,
                 buf,
-                zero,
+                content,
             },
         );
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use steadfast::engine::io::{Buf, LinkId};
+use steadfast::engine::io::{Buf, LinkId, Probe};
 use steadfast::engine::volume::Volume;
 use steadfast::member::core::Core;
 use steadfast::member::pulse::Pulse;
@@ -100,8 +100,8 @@ pub struct Job {
     pub lent: Option<Buf>,
     /// Of a read: where.
     pub extent: Extent,
-    /// Of a read: whether the engine asked if all is zero.
-    pub probe: bool,
+    /// Of a read: what the engine asked to be told of it.
+    pub probe: Probe,
     /// When it began, for the pulse's look at the data path.
     pub since: Instant,
 }

@@ -2,12 +2,15 @@
 
 use std::rc::Rc;
 
-use steadfast::engine::io::{Buf, DiskId, DiskOp, Effect, Event as EngineEvent, Note};
+use steadfast::engine::io::{
+    Buf, Content, DiskId, DiskOp, Effect, Event as EngineEvent, Note, Probe,
+};
 use steadfast::member::io::{CoreEffect, CoreEvent, CoreNote, Proposal, PulseDatagram, PulseEvent};
 use steadfast::node::{CoreIo, PulseIo, Signal, ToVolume, VolumeWant};
 use steadfast::node::{route_core, route_pulse, route_volume};
 use steadfast::record::VolumeChange;
 use steadfast::types::{Extent, NodeId, Time};
+use steadfast::wire::digest::digest;
 use steadfast::wire::pulse as codec;
 
 use super::event::{Event, Happening, Part, Place};
@@ -636,12 +639,15 @@ impl World {
             Ok((data + first, extent.len / PAGE as u32))
         };
         let mut lent = None;
-        let mut probe = false;
+        let mut probe = Probe::Nothing;
         let mut where_to = Extent::default();
         let mut mean = times.io;
         let job = match op {
-            DiskOp::Read { extent, probe_zero } => {
-                probe = probe_zero;
+            DiskOp::Read {
+                extent,
+                probe: asked,
+            } => {
+                probe = asked;
                 where_to = extent;
                 let (page, count) = pages(extent)?;
                 disk::Job::Read { page, count }
@@ -739,9 +745,14 @@ impl World {
         if let Some(buf) = job.lent {
             run.slab.back(buf);
         }
-        let mut zero = false;
+        let mut content = Content::Data;
         let buf = finished.bytes.map_or(Buf::NONE, |bytes| {
-            zero = job.probe && bytes.iter().all(|byte| *byte == 0);
+            let zero = || bytes.iter().all(|byte| *byte == 0);
+            content = match job.probe {
+                Probe::Zero | Probe::Digest if zero() => Content::Zero,
+                Probe::Digest => Content::Digest(digest(&bytes)),
+                Probe::Nothing | Probe::Zero => Content::Data,
+            };
             run.slab.give(Rc::new(bytes))
         });
         self.reactor_event(
@@ -750,7 +761,7 @@ impl World {
                 id,
                 errno: finished.errno,
                 buf,
-                zero,
+                content,
             },
         );
     }
