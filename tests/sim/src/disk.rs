@@ -190,6 +190,14 @@ impl Disk {
         (!flight.orphan).then_some(finished)
     }
 
+    /// What a dead process submitted lands, if it is still on its way: a loss of power may have
+    /// taken it, and the disk may be another one by now, whose numbers say nothing.
+    pub fn land(&mut self, number: u64, random: &mut Random) {
+        if self.flying.get(&number).is_some_and(|flight| flight.orphan) {
+            self.finish(number, random);
+        }
+    }
+
     /// What the disk returns for these pages now.
     #[must_use]
     pub fn read(&self, page: u32, count: u32) -> Vec<u8> {

@@ -53,6 +53,8 @@ pub enum Healing {
     Cut(Vec<(NodeId, NodeId)>),
     /// A disk is well again.
     Disk(NodeId),
+    /// A disk that was replaced is put back.
+    OldDisk(NodeId),
 }
 
 impl Kind {
@@ -247,6 +249,11 @@ impl World {
                     self.replace_disk(node);
                     let wait = 10 * MILLI + self.spell();
                     self.plan_start(node, wait);
+                    if self.random.chance(700) {
+                        let wait = wait + self.spell() + self.spell();
+                        let healing = Healing::OldDisk(node);
+                        self.queue.after(wait, Event::Heal(healing));
+                    }
                 }
             }
             Kind::Slew => {
@@ -363,6 +370,16 @@ impl World {
                 }
             }
             Healing::Disk(node) => self.disk_heals(node),
+            Healing::OldDisk(node) => self.old_disk_returns(node),
+        }
+    }
+
+    /// A store of an earlier time: everything is copied to it, and most of that it has already.
+    fn old_disk_returns(&mut self, node: NodeId) {
+        if self.faulty && self.is_spare(node) && self.put_disk_back(node) {
+            self.marks.count("old disks put back");
+            let wait = 10 * MILLI + self.spell();
+            self.plan_start(node, wait);
         }
     }
 

@@ -46,6 +46,7 @@ impl World {
                 powered: true,
                 clock: Clock::new(0, 0, 0),
                 disk,
+                shelf: Vec::new(),
                 health: Health::Well,
                 log: LogFile::default(),
                 opening: None,
@@ -256,18 +257,37 @@ impl World {
         }
     }
 
-    /// The machine goes down and its disk is destroyed: there is a new, empty one.
+    /// The machine goes down, its disk is taken out, and a new, empty one comes in its place.
     pub fn replace_disk(&mut self, node: NodeId) {
-        let Some(store) = self.node(node).store else {
-            return;
-        };
-        self.power_off(node);
-        self.trace(node, || "the disk is replaced".to_owned());
-        let store = StoreId(store.0 + 0x100);
+        let this = self.node(node);
+        let known = this.shelf.iter().map(|(store, _)| *store).chain(this.store);
+        let Some(newest) = known.max() else { return };
+        let store = StoreId(newest.0 + 0x100);
         let disk = self.make_store(node, store);
+        self.change_disk(node, store, disk);
+    }
+
+    /// The machine goes down, and a disk that was taken out comes back, with what was on it then.
+    /// Says whether there is one.
+    pub fn put_disk_back(&mut self, node: NodeId) -> bool {
+        let shelf = self.node(node).shelf.len();
+        if shelf == 0 {
+            return false;
+        }
+        let at = self.random.index(shelf);
+        let (store, disk) = self.nodes[node.0 as usize].shelf.swap_remove(at);
+        self.change_disk(node, store, disk);
+        true
+    }
+
+    fn change_disk(&mut self, node: NodeId, store: StoreId, disk: Disk) {
+        self.power_off(node);
+        self.trace(node, || format!("another disk, with store {}", store.0));
         let this = &mut self.nodes[node.0 as usize];
-        this.store = Some(store);
-        this.disk = Some(disk);
+        let old = (this.store.replace(store), this.disk.replace(disk));
+        if let (Some(store), Some(disk)) = old {
+            this.shelf.push((store, disk));
+        }
     }
 
     /// The machine loses its power.

@@ -261,7 +261,7 @@ impl World {
             Event::DiskOrphan { node, number } => {
                 let node = &mut self.nodes[node.0 as usize];
                 if let Some(disk) = &mut node.disk {
-                    disk.finish(number, &mut node.random);
+                    disk.land(number, &mut node.random);
                 }
             }
             Event::LogOrphan(node) => {

@@ -47,6 +47,8 @@ pub struct Node {
     pub clock: Clock,
     /// Its store.
     pub disk: Option<Disk>,
+    /// Disks that were taken out, with the stores on them; they may be put back.
+    pub shelf: Vec<(StoreId, Disk)>,
     /// How the disk is.
     pub health: Health,
     /// Its log file.
