@@ -566,7 +566,8 @@ impl World {
             Note::Stopped { .. } => "primaries stopped",
             Note::ResyncBegan { full: true, .. } => "full resyncs begun",
             Note::ResyncBegan { .. } => "partial resyncs begun",
-            Note::ResyncDone { .. } => "resyncs done",
+            Note::ResyncDone { equal: 0, .. } => "resyncs done",
+            Note::ResyncDone { .. } => "resyncs done, to which part was not sent but compared",
             Note::StoreFailed { .. } => "stores failed",
             Note::SessionEnded => "sessions ended",
         });
