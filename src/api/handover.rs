@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::status::{ReplicaShown, Status};
+use crate::status::{ReplicaShown, Status, VolumeStatus};
 
 /// What the daemon shall do: `Volume::demote` with this preference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,18 +30,29 @@ impl Refused {
     }
 }
 
+/// The volume of that name.
+///
+/// # Errors
+/// There is none.
+pub fn find<'a>(status: &'a Status, volume: &str) -> Result<&'a VolumeStatus, Refused> {
+    let named = status.volumes.iter().find(|known| known.name == volume);
+    named.ok_or_else(|| {
+        let names: Vec<_> = status.volumes.iter().map(|v| v.name.as_str()).collect();
+        let there = if names.is_empty() {
+            format!("{} knows of none yet", status.node)
+        } else {
+            format!("there is: {}", names.join(", "))
+        };
+        Refused::because(format!("there is no volume \"{volume}\"; {there}"))
+    })
+}
+
 /// Judges a wish by the status of the node that was asked.
 ///
 /// # Errors
 /// It cannot be done, or not here.
 pub fn plan(status: &Status, volume: &str, to: Option<&str>) -> Result<Handover, Refused> {
-    let Some(found) = status.volumes.iter().find(|known| known.name == volume) else {
-        let names: Vec<_> = status.volumes.iter().map(|v| v.name.as_str()).collect();
-        return Err(Refused::because(format!(
-            "there is no volume \"{volume}\"; there is: {}",
-            names.join(", ")
-        )));
-    };
+    let found = find(status, volume)?;
     let Some(primary) = &found.primary else {
         let why = found.waiting.as_deref().unwrap_or("it has no primary");
         return Err(Refused::because(format!(
@@ -96,7 +107,7 @@ pub fn plan(status: &Status, volume: &str, to: Option<&str>) -> Result<Handover,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Health, ReplicaStatus, VolumeStatus};
+    use crate::status::{Health, ReplicaStatus};
 
     fn replica(node: &str, state: ReplicaShown) -> ReplicaStatus {
         ReplicaStatus {

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use axum::Json;
@@ -16,7 +17,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 use super::event::Event;
@@ -33,18 +33,33 @@ pub struct Alive {
     pub version: String,
 }
 
-/// Begins to listen. A socket that an earlier run left behind is replaced: the caller holds the
-/// lock of the node's log, so nobody else uses it.
+/// Begins to listen. A socket that an earlier run left behind is replaced, nothing else is.
 ///
 /// # Errors
-/// As the system says.
+/// Somebody listens there (`AddrInUse`), it is something else (`AlreadyExists`), or as the system
+/// says.
 pub fn listen(socket: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(socket) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    let error = |kind, what| Err(io::Error::new(kind, what));
+    match socket.symlink_metadata() {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+        Err(other) => return Err(other),
+        Ok(there) if !there.file_type().is_socket() => {
+            return error(
+                io::ErrorKind::AlreadyExists,
+                "there is something that is no socket, and it was left alone",
+            );
+        }
+        Ok(_) => {
+            let dead = UnixStream::connect(socket)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+            if !dead {
+                return error(io::ErrorKind::AddrInUse, "somebody listens there");
+            }
+            std::fs::remove_file(socket)?;
+        }
     }
     let listener = UnixListener::bind(socket)?;
+    listener.set_nonblocking(true)?;
     // Whoever may write to it controls the node.
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
@@ -55,6 +70,7 @@ pub fn listen(socket: &Path) -> io::Result<UnixListener> {
 /// # Errors
 /// As the system says.
 pub async fn serve(listener: UnixListener, handle: ControlHandle) -> io::Result<()> {
+    let listener = tokio::net::UnixListener::from_std(listener)?;
     axum::serve(listener, router(handle)).await
 }
 

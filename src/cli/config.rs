@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                eprintln!("{error}");
+                complain!("{error}");
                 ExitCode::from(FAILED)
             }
         },

@@ -1,5 +1,6 @@
 //! `steadfast completion` and `steadfast man`
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,13 +22,15 @@ pub(super) struct ManArgs {
 }
 
 pub(super) fn completion(args: &CompletionArgs) -> ExitCode {
-    clap_complete::generate(
-        args.shell,
-        &mut Cli::command(),
-        "steadfast",
-        &mut std::io::stdout(),
-    );
-    ExitCode::SUCCESS
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "steadfast", &mut script);
+    match std::io::stdout().write_all(&script) {
+        // A reader that has gone (as `head` does) has what it wanted.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(FAILED, format!("the standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 pub(super) fn man(args: &ManArgs) -> ExitCode {

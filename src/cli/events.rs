@@ -2,12 +2,16 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use super::style::{Mood, Paint};
-use super::target::TargetArgs;
+use super::target::{Peer, Target, TargetArgs};
 use super::{FAILED, fail, runtime};
+use crate::api::client::ApiError;
 use crate::api::event::Event;
 
 #[derive(Debug, ClapArgs)]
@@ -25,35 +29,138 @@ pub(super) struct Args {
     since: u64,
 }
 
+/// How long a follower waits for a node that answers again.
+const RETURN_PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks for one.
+const RETURN_INTERVAL: Duration = Duration::from_millis(100);
+
 pub(super) fn run(args: &Args) -> ExitCode {
-    let follow = async {
+    let tell = async {
         let target = args.target.resolve()?;
-        let (_, peer) = target.status().await?;
-        let path = format!("/v1/events?since={}&follow={}", args.since, args.follow);
-        let paint = Paint::stdout();
-        let mut out = std::io::stdout().lock();
-        peer.client
-            .lines(&path, |line| {
-                let line = if args.json {
-                    line.to_owned()
-                } else {
-                    match serde_json::from_str::<Event>(line) {
-                        Ok(event) => show(paint, &event),
-                        Err(_) => line.to_owned(),
-                    }
-                };
-                // A reader that has gone (as `head` does) ends it.
-                writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
-            })
-            .await
-            .map_err(|error| error.to_string())
+        let mut teller = Teller::new(args);
+        tokio::select! {
+            told = teller.tell(&target) => told,
+            () = reader_gone() => Ok(()),
+        }
     };
     let done = runtime()
         .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(follow));
+        .and_then(|runtime| runtime.block_on(tell));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, error),
+    }
+}
+
+/// Prints events, and knows what it has printed.
+struct Teller {
+    follow: bool,
+    json: bool,
+    paint: Paint,
+    /// The newest event of the node that is listened to.
+    index: u64,
+    /// When the newest event that was printed happened.
+    unix_ns: u64,
+    /// On a node that is new: what happened until then has been told by the one before.
+    told_until: u64,
+    /// Whoever read this has gone, as `head` does.
+    unread: bool,
+}
+
+impl Teller {
+    fn new(args: &Args) -> Self {
+        Self {
+            follow: args.follow,
+            json: args.json,
+            paint: Paint::stdout(),
+            index: args.since,
+            unix_ns: 0,
+            told_until: 0,
+            unread: false,
+        }
+    }
+
+    /// To the end, which does not come while it follows: when the node ends, it goes on with the
+    /// next run of its daemon, or with another node where others are known.
+    async fn tell(&mut self, target: &Target) -> Result<(), String> {
+        let (status, mut peer) = target.status().await?;
+        let mut node = status.node;
+        loop {
+            let path = format!("/v1/events?since={}&follow={}", self.index, self.follow);
+            let told = peer.client.lines(&path, |line| self.line(line)).await;
+            if self.unread {
+                return Ok(());
+            }
+            match told {
+                Err(error @ ApiError::Refused(_)) => return Err(error.to_string()),
+                told if !self.follow => return told.map_err(|error| error.to_string()),
+                // It has ended, or is about to.
+                _ => tokio::time::sleep(RETURN_INTERVAL).await,
+            }
+            let (next, there) = another(target).await?;
+            if next != node {
+                // The numbers of one node say nothing on another.
+                self.index = 0;
+                self.told_until = self.unix_ns;
+                complain!("{node} does not answer any more; going on with {next}");
+                node = next;
+            }
+            peer = there;
+        }
+    }
+
+    /// Whether somebody still reads.
+    fn line(&mut self, line: &str) -> bool {
+        let event = serde_json::from_str::<Event>(line);
+        if let Ok(event) = &event {
+            self.index = event.index;
+            if event.unix_ns <= self.told_until {
+                return true;
+            }
+            self.told_until = 0;
+            self.unix_ns = event.unix_ns;
+        }
+        let text = match event {
+            Ok(event) if !self.json => show(self.paint, &event),
+            _ => line.to_owned(),
+        };
+        let mut out = std::io::stdout().lock();
+        self.unread = writeln!(out, "{text}").and_then(|()| out.flush()).is_err();
+        !self.unread
+    }
+}
+
+/// A node that answers, and its name.
+async fn another(target: &Target) -> Result<(String, &Peer), String> {
+    let start = Instant::now();
+    loop {
+        match target.status().await {
+            Ok((status, peer)) => return Ok((status.node, peer)),
+            Err(error) if start.elapsed() > RETURN_PATIENCE => return Err(error),
+            Err(_) => tokio::time::sleep(RETURN_INTERVAL).await,
+        }
+    }
+}
+
+/// Returns when nobody reads the standard output any more: without anything to write, no write
+/// would tell.
+async fn reader_gone() {
+    let (tell, gone) = tokio::sync::oneshot::channel();
+    // A thread that the end of the process ends: nothing else would wake it.
+    std::thread::spawn(move || {
+        let out = std::io::stdout();
+        let mut fds = [PollFd::new(&out, PollFlags::empty())];
+        loop {
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => {}
+                Ok(_) => return tell.send(()),
+                // It cannot be told; a write will.
+                Err(_) => return Ok(()),
+            }
+        }
+    });
+    if gone.await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -14,6 +14,16 @@ macro_rules! say {
     }};
 }
 
+/// Writes a line on the standard error; like `say!`, whether or not anybody reads it.
+macro_rules! complain {
+    ($($text:tt)*) => {{
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr().lock(),
+            format_args!("{}\n", format_args!($($text)*)),
+        );
+    }};
+}
+
 mod config;
 mod docs;
 mod events;
@@ -101,7 +111,7 @@ pub fn main() -> ExitCode {
 
 /// Says on the standard error what went wrong, and ends with `code`.
 fn fail(code: u8, what: impl Display) -> ExitCode {
-    eprintln!("steadfast: {what}");
+    complain!("steadfast: {what}");
     ExitCode::from(code)
 }
 

@@ -2,12 +2,13 @@
 //! has changed.
 
 use std::cell::RefCell;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::sandbox::kind;
+use super::style::is_screen;
 
 /// Shown on the standard error, so that the standard output keeps what lasts.
 pub(super) struct Progress {
@@ -17,7 +18,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = is_screen(&std::io::stderr()).then(|| {
             let bar = ProgressBar::no_length();
             bar.enable_steady_tick(Duration::from_millis(120));
             bar

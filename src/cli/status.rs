@@ -1,7 +1,7 @@
 //! `steadfast status`
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -66,12 +66,12 @@ async fn once(target: &Target, json: bool) -> ExitCode {
 
 async fn watch(target: &Target, json: bool) -> ExitCode {
     let paint = Paint::stdout();
-    let screen = std::io::stdout().is_terminal() && !json;
+    let screen = style::is_screen(&std::io::stdout()) && !json;
     let mut code = ExitCode::from(UNKNOWN);
     loop {
         let look = tokio::select! {
             look = target.status() => look,
-            _ = tokio::signal::ctrl_c() => return code,
+            _ = tokio::signal::ctrl_c() => return leave(screen, code),
         };
         let text = match look {
             Ok((status, _)) => {
@@ -94,7 +94,7 @@ async fn watch(target: &Target, json: bool) -> ExitCode {
         let mut out = std::io::stdout().lock();
         // Home, text with every line cleared to its end, then clear below: no flicker.
         let written = if screen {
-            let text = text.replace('\n', "\x1b[K\n");
+            let text = style::fit(&text, style::window()).replace('\n', "\x1b[K\n");
             write!(out, "\x1b[H{text}\x1b[J")
         } else {
             write!(out, "{text}")
@@ -105,9 +105,17 @@ async fn watch(target: &Target, json: bool) -> ExitCode {
         drop(out);
         tokio::select! {
             () = tokio::time::sleep(WATCH_INTERVAL) => {}
-            _ = tokio::signal::ctrl_c() => return code,
+            _ = tokio::signal::ctrl_c() => return leave(screen, code),
         }
     }
+}
+
+/// The last look stays on the screen; what follows, as the prompt, begins on a line of its own.
+fn leave(screen: bool, code: ExitCode) -> ExitCode {
+    if screen {
+        say!("");
+    }
+    code
 }
 
 /// The status for people.

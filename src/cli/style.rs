@@ -17,7 +17,7 @@ impl Paint {
     /// For the standard output: colours on a terminal, unless `NO_COLOR` is set.
     pub(super) fn stdout() -> Self {
         Self {
-            colours: std::io::stdout().is_terminal()
+            colours: is_screen(&std::io::stdout())
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
     }
@@ -86,6 +86,47 @@ impl Paint {
     }
 }
 
+/// Whether it is a terminal that understands more than letters.
+pub(super) fn is_screen(out: &impl IsTerminal) -> bool {
+    out.is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
+}
+
+/// Columns and rows of the terminal; of an endless one where that is not known.
+pub(super) fn window() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+        _ => (usize::MAX, usize::MAX),
+    }
+}
+
+/// The beginning of `text` that a window of these columns and rows shows with a row to spare, so
+/// that nothing scrolls.
+pub(super) fn fit(text: &str, (columns, rows): (usize, usize)) -> &str {
+    let mut left = rows.saturating_sub(1);
+    let mut end = 0;
+    for line in text.split_inclusive('\n') {
+        let needed = width(line).div_ceil(columns).max(1);
+        if needed > left {
+            break;
+        }
+        left -= needed;
+        end += line.len();
+    }
+    &text[..end]
+}
+
+/// Columns of a line: its characters without colours.
+fn width(line: &str) -> usize {
+    let mut colour = false;
+    line.chars()
+        .filter(|c| {
+            let shown = !colour && !c.is_control();
+            colour = *c == '\u{1b}' || (colour && *c != 'm');
+            shown
+        })
+        .count()
+}
+
 /// What a word means for the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
@@ -148,6 +189,18 @@ mod tests {
         ] {
             assert_eq!(bytes(number), text);
         }
+    }
+
+    #[test]
+    fn a_text_is_cut_to_the_window() {
+        let text = "one\n\u{1b}[32mtwo22\u{1b}[0m\n\nfour\n";
+        assert_eq!(fit(text, (80, 5)), text);
+        assert_eq!(fit(text, (80, 4)), "one\n\u{1b}[32mtwo22\u{1b}[0m\n\n");
+        assert_eq!(fit(text, (5, 3)), "one\n\u{1b}[32mtwo22\u{1b}[0m\n");
+        // Two rows for the second.
+        assert_eq!(fit(text, (4, 3)), "one\n");
+        assert_eq!(fit(text, (80, 0)), "");
+        assert_eq!(fit(text, (usize::MAX, usize::MAX)), text);
     }
 
     #[test]

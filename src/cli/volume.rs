@@ -10,7 +10,7 @@ use super::style::{self, Mood, Paint};
 use super::target::{Peer, Target, TargetArgs};
 use super::{FAILED, fail, runtime};
 use crate::api::client::ApiError;
-use crate::api::handover::Handover;
+use crate::api::handover::{self, Handover, Refused};
 use crate::status::VolumeStatus;
 
 /// How long a handover may take before the command gives up waiting for it.
@@ -25,6 +25,9 @@ pub(super) enum Args {
         to: String,
         /// The volume [default: the only one]
         volume: Option<String>,
+        /// What was done, as JSON
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         target: TargetArgs,
     },
@@ -32,6 +35,9 @@ pub(super) enum Args {
     Demote {
         /// The volume [default: the only one]
         volume: Option<String>,
+        /// What was done, as JSON
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         target: TargetArgs,
     },
@@ -57,10 +63,23 @@ pub(super) fn run(args: &Args) -> ExitCode {
 
 async fn act(args: &Args) -> Result<(), String> {
     match args {
-        Args::Promote { to, volume, target } => {
-            hand_over(target, volume.as_deref(), Some(to)).await
+        Args::Promote {
+            to,
+            volume,
+            json,
+            target,
+        } => {
+            let done = hand_over(target, volume.as_deref(), Some(to)).await?;
+            tell(&done, *json)
         }
-        Args::Demote { volume, target } => hand_over(target, volume.as_deref(), None).await,
+        Args::Demote {
+            volume,
+            json,
+            target,
+        } => {
+            let done = hand_over(target, volume.as_deref(), None).await?;
+            tell(&done, *json)
+        }
         Args::List { json, target } => list(target, *json).await,
     }
 }
@@ -95,34 +114,51 @@ fn table(paint: Paint, volumes: &[VolumeStatus]) -> String {
     table.trim_fmt()
 }
 
+fn tell(done: &Handover, json: bool) -> Result<(), String> {
+    if json {
+        let text = serde_json::to_string_pretty(done);
+        say!("{}", text.map_err(|error| error.to_string())?);
+    } else {
+        let already = if done.begun { "" } else { " already" };
+        say!("{} is primary of {}{already}", done.to, done.volume);
+    }
+    Ok(())
+}
+
+/// Returns when the volume is served by the node that was asked for.
 async fn hand_over(
     target: &TargetArgs,
     volume: Option<&str>,
     to: Option<&str>,
-) -> Result<(), String> {
+) -> Result<Handover, String> {
     let target = target.resolve()?;
     let (status, peer) = target.status().await?;
     let volume = match (volume, status.volumes.as_slice()) {
         (Some(name), _) => name.to_owned(),
         (None, [only]) => only.name.clone(),
+        (None, []) => return Err(format!("{} knows of no volume yet", status.node)),
         (None, _) => return Err("which volume? name it after the node".into()),
     };
+    // Also because a name that is none of ours may not even be a part of a path.
+    let known = handover::find(&status, &volume).map_err(|refused| refused.error)?;
     // Only the primary can do it: asked there at once where it is known how.
-    let primary = status
-        .volumes
-        .iter()
-        .find(|known| known.name == volume)
-        .and_then(|known| known.primary.as_deref())
-        .and_then(|name| target.named(name))
-        .unwrap_or(peer);
-    let handover = ask(primary, &volume, to)
-        .await
-        .map_err(|error| error.to_string())?;
-    if !handover.begun {
-        say!("{} is primary of {volume} already", handover.to);
-        return Ok(());
+    let named = |name: &String| target.named(name);
+    let primary = known.primary.as_ref().and_then(named).unwrap_or(peer);
+    let answer = match ask(primary, &volume, to).await {
+        // It has moved since.
+        Err(ApiError::Refused(Refused { error, ask: there })) => {
+            match there.as_ref().and_then(named) {
+                Some(primary) => ask(primary, &volume, to).await,
+                None => return Err(error),
+            }
+        }
+        answer => answer,
+    };
+    let handover = answer.map_err(|error| error.to_string())?;
+    if handover.begun {
+        wait(&target, &handover).await?;
     }
-    wait(&target, &handover).await
+    Ok(handover)
 }
 
 async fn ask(peer: &Peer, volume: &str, to: Option<&str>) -> Result<Handover, ApiError> {
@@ -150,7 +186,6 @@ async fn wait(target: &Target, handover: &Handover) -> Result<(), String> {
                 .find(|known| known.name == handover.volume)
         {
             if volume.serving && volume.primary.as_ref() == Some(&handover.to) {
-                say!("{} is primary of {}", handover.to, handover.volume);
                 return Ok(());
             }
             last.clone_from(&volume.redundancy);

@@ -14,6 +14,8 @@ use crate::member::io::Page;
 /// How long a start waits for the lock of a run that has just been killed: its last writes land
 /// some 100 ms after it was reaped (measured), a stuck disk may take longer.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long it does so without a word.
+const QUIET: Duration = Duration::from_secs(1);
 const PAGE: usize = 4096;
 
 /// A page at an address that `O_DIRECT` accepts.
@@ -53,6 +55,7 @@ impl LogFile {
             // tmpfs of older kernels knows no O_DIRECT; durability there is moot anyway.
             .or_else(|_| rustix::fs::open(path, flags, Mode::empty()))?;
         let start = Instant::now();
+        let mut told = false;
         while let Err(error) = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(error.into());
@@ -62,6 +65,13 @@ impl LogFile {
                     io::ErrorKind::ResourceBusy,
                     "another process holds the log: is this node running already?",
                 ));
+            }
+            if !told && start.elapsed() > QUIET {
+                told = true;
+                tracing::warn!(
+                    "waiting for {}, which another process holds: is this node running already?",
+                    path.display()
+                );
             }
             thread::sleep(Duration::from_millis(2));
         }

@@ -11,7 +11,9 @@ pub mod log_file;
 pub mod parent;
 mod priority;
 pub mod pulse_thread;
+mod sockets;
 mod start;
+pub mod stop;
 pub mod supervisor;
 pub mod wake;
 

@@ -4,7 +4,8 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -16,14 +17,14 @@ use super::core_thread::{CoreInput, CoreSetup, CoreThread, Ended};
 use super::log_file::LogFile;
 use super::pulse_thread::{self, PulseSetup};
 use super::wake::{Inbox, Post};
-use super::{DaemonOptions, clock, exit};
+use super::{DaemonOptions, clock, exit, sockets};
 use crate::api::handle::{ControlHandle, ControlSeat, control};
 use crate::api::server;
 use crate::member::Canaries;
 use crate::member::core::{Core, CoreConfig};
 use crate::member::io::{CoreEffect, CoreEvent, Timing};
 use crate::member::pulse::{Pulse, PulseConfig};
-use crate::meta::store::{self, Problem};
+use crate::meta::store::{self, Identity, Opened, Problem};
 use crate::types::{BootId, NodeId, NodeSet, VolumeId};
 use crate::uring::{
     Handle, Input, LeaseCell, Limits, NbdAddress, Output, Peer, ProgressCell, Reactor,
@@ -34,6 +35,8 @@ use crate::wire::seal::Seal;
 
 /// How long a start waits for a store that a killed run still writes to.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long it does so without a word.
+const STORE_QUIET: Duration = Duration::from_secs(1);
 /// How long a stop waits for the volumes to be handed over to other nodes.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -103,6 +106,9 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
     };
     let (log, core, first) = open_log(&parts)?;
     let volumes = open_stores(&parts)?;
+    // Before anything is heard of this run, so that a start in vain disturbs nobody.
+    let api = config.api();
+    let api = server::listen(&api).map_err(|error| sockets::of_control(&api, &error))?;
     let incarnation = core.incarnation();
     options
         .parent
@@ -114,8 +120,8 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
     let lease = Arc::new(LeaseCell::new());
     let progress = Arc::new(ProgressCell::new());
     let (reactor, handle) = bind_reactor(&parts, volumes, incarnation, &post, &lease, &progress)?;
-    let pulse_socket = bind(config.me().pulse())?;
-    let core_socket = bind(config.me().core())?;
+    let pulse_socket = sockets::udp(config.me().pulse(), "heartbeats, port \"pulse\"")?;
+    let core_socket = sockets::udp(config.me().core(), "the cluster log, port \"core\"")?;
     core_socket
         .set_nonblocking(true)
         .map_err(|error| Stopped::crash("core's socket", error))?;
@@ -185,7 +191,7 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
         })
         .map_err(|error| Stopped::crash("core", error))?;
 
-    let served = serve(config, &control, seat, &post, core_ended);
+    let served = serve(config, api, &control, seat, &post, core_ended);
     post.send(CoreInput::Stop);
     let ended = core_thread.join();
     handle.send(Input::Stop);
@@ -214,6 +220,12 @@ fn open_log(parts: &Parts<'_>) -> Result<(LogFile, Core, Vec<CoreEffect>), Stopp
             &"there is no cluster log; `steadfast node init` makes one for a new cluster",
         ),
         io::ErrorKind::ResourceBusy => refuse(exit::BUSY, &error),
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::ReadOnlyFilesystem => refuse(
+            exit::CONFIG,
+            &format_args!("{error}; this user must be able to read and write this file"),
+        ),
         _ => refuse(1, &error),
     })?;
     let bytes = log.read().map_err(|error| refuse(1, &error))?;
@@ -261,7 +273,7 @@ fn open_stores(parts: &Parts<'_>) -> Result<Vec<VolumeSetup>, Stopped> {
         };
         if let Some(mine) = volume.store(parts.config.node.index) {
             let identity = super::init::identity(parts.config, volume, mine);
-            let opened = store::open(&mine.path, &identity, STORE_PATIENCE).map_err(|error| {
+            let opened = open_store(&mine.path, &identity).map_err(|error| {
                 let busy = matches!(error.problem, Problem::InUse { .. });
                 let code = if busy { exit::BUSY } else { exit::CONFIG };
                 Stopped {
@@ -277,6 +289,17 @@ fn open_stores(parts: &Parts<'_>) -> Result<Vec<VolumeSetup>, Stopped> {
         volumes.push(setup);
     }
     Ok(volumes)
+}
+
+/// Says in time what it waits for.
+fn open_store(path: &Path, identity: &Identity) -> Result<Opened, store::Error> {
+    match store::open(path, identity, STORE_QUIET) {
+        Err(error) if matches!(error.problem, Problem::InUse { .. }) => {
+            tracing::warn!("waiting for it: {error}");
+            store::open(path, identity, STORE_PATIENCE - STORE_QUIET)
+        }
+        opened => opened,
+    }
 }
 
 fn bind_reactor(
@@ -326,26 +349,13 @@ fn bind_reactor(
             });
         }),
     })
-    .map_err(|error| {
-        let busy = error.kind() == io::ErrorKind::AddrInUse;
-        Stopped {
-            why: error.to_string(),
-            code: if busy { exit::BUSY } else { 1 },
-        }
-    })
-}
-
-fn bind(address: SocketAddr) -> Result<UdpSocket, Stopped> {
-    UdpSocket::bind(address).map_err(|error| {
-        let busy = error.kind() == io::ErrorKind::AddrInUse;
-        let code = if busy { exit::BUSY } else { exit::CONFIG };
-        Stopped::new(code, format_args!("UDP {address}"), error)
-    })
+    .map_err(|error| sockets::of_reactor(config, &error))
 }
 
 /// Serves the control interface until a signal asks the daemon to stop, or the core has ended.
 fn serve(
     config: &Config,
+    listener: UnixListener,
     control: &ControlHandle,
     seat: ControlSeat,
     post: &Post<CoreInput>,
@@ -362,9 +372,6 @@ fn serve(
             signal(SignalKind::terminate()).map_err(|error| Stopped::crash("signals", error))?;
         let mut interrupt =
             signal(SignalKind::interrupt()).map_err(|error| Stopped::crash("signals", error))?;
-        let path = config.api();
-        let listener = server::listen(&path)
-            .map_err(|error| Stopped::new(exit::CONFIG, path.display(), error))?;
         let mut commands = seat.commands;
         tokio::spawn(async move {
             while let Some(command) = commands.recv().await {

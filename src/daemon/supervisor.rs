@@ -15,10 +15,10 @@ use config::Config;
 use rustix::process::{Pid, Signal};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::exit;
+use super::stop::Stop;
 use crate::member::io::DeathNotice;
 use crate::types::{Incarnation, NodeId};
 use crate::wire::key::ClusterKey;
@@ -87,16 +87,13 @@ struct Supervisor {
     daemon: Daemon,
     herald: Herald,
     options: Options,
-    terminate: SignalStream,
-    interrupt: SignalStream,
+    stop: Stop,
 }
 
 /// How a run of the daemon ended.
 struct End {
     /// As the system says.
     status: ExitStatus,
-    /// It came far enough to have an incarnation.
-    began: bool,
     /// A person asked for it.
     asked: bool,
 }
@@ -107,8 +104,7 @@ impl Supervisor {
             daemon,
             herald: Herald::new(config)?,
             options,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            stop: Stop::new()?,
         })
     }
 
@@ -120,16 +116,17 @@ impl Supervisor {
                 return Ok(exit::STOPPED);
             }
             let code = end.status.code().and_then(|code| u8::try_from(code).ok());
-            busy = if end.began { 0 } else { busy };
             match code {
                 Some(exit::CONFIG) => return Ok(exit::CONFIG),
+                // Only a start ends so, also one that came as far as an incarnation.
                 Some(exit::BUSY) => {
                     busy += 1;
                     if busy == BUSY_TRIES {
+                        tracing::error!("what is in the way stays there; giving up");
                         return Ok(exit::BUSY);
                     }
                 }
-                _ => {}
+                _ => busy = 0,
             }
             tracing::warn!(
                 "the daemon ended ({}); it is started again in {:?}",
@@ -138,8 +135,7 @@ impl Supervisor {
             );
             tokio::select! {
                 () = sleep(self.daemon.restart_delay) => {}
-                _ = self.terminate.recv() => return Ok(exit::STOPPED),
-                _ = self.interrupt.recv() => return Ok(exit::STOPPED),
+                () = self.stop.asked() => return Ok(exit::STOPPED),
             }
         }
     }
@@ -162,8 +158,7 @@ impl Supervisor {
                 // Its death first: everything else can wait.
                 biased;
                 status = child.wait() => break status?,
-                _ = self.terminate.recv(), if !asked => asked = true,
-                _ = self.interrupt.recv(), if !asked => asked = true,
+                () = self.stop.asked(), if !asked => asked = true,
                 () = incarnations.read() => continue,
             }
             break stop(&mut child, &mut incarnations).await?;
@@ -174,11 +169,7 @@ impl Supervisor {
             self.herald.tell(incarnation);
         }
         self.report("gone");
-        Ok(End {
-            status,
-            began: incarnations.newest.is_some(),
-            asked,
-        })
+        Ok(End { status, asked })
     }
 
     fn report(&self, line: &str) {

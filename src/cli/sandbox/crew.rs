@@ -218,7 +218,7 @@ impl Crew {
             node.running = false;
         }
         if let Err(error) = self.describe() {
-            eprintln!("steadfast: {error}");
+            complain!("steadfast: {error}");
         }
     }
 }

@@ -336,7 +336,14 @@ pub(super) fn tail(path: &Path) -> String {
 }
 
 fn said(path: &Path, error: &io::Error) -> String {
-    format!("{}: {error}", path.display())
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; name a directory that this user may write with --dir"
+        }
+        io::ErrorKind::StorageFull => "; make room, or name another directory with --dir",
+        _ => "",
+    };
+    format!("{}: {error}{advice}", path.display())
 }
 
 #[cfg(test)]

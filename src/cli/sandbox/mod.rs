@@ -13,7 +13,6 @@ use std::process::ExitCode;
 
 use clap::Args as ClapArgs;
 use config::Profile;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::crew::{Crew, Report};
 use self::ground::{Ground, Layout};
@@ -22,6 +21,7 @@ pub(in crate::cli) use self::watch::kind;
 use super::progress::Progress;
 use super::style::Paint;
 use super::{FAILED, fail, target};
+use crate::daemon::stop::Stop;
 
 /// A small cluster on this machine: every node is a process of its own with a loopback address of
 /// its own and files as disks. Ctrl-C stops it; the next start on the same directory finds the
@@ -87,7 +87,7 @@ pub(in crate::cli) fn run(args: &Args) -> ExitCode {
 
 /// Everything, from the directory to the last process that has ended.
 async fn host(args: &Args) -> Result<(), String> {
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::new().map_err(|error| format!("signals: {error}"))?;
     let ground = prepare(args)?;
     let mut crew = Crew::start(&ground).await?;
     let outcome = attend(&ground, &mut crew, &mut stop).await;
@@ -228,34 +228,8 @@ fn tell(report: Report, ready: bool) -> Result<(), String> {
             if !ready {
                 return Err(what);
             }
-            say!("{what}");
+            say!("{what}\nthe sandbox goes on without it, until it is stopped and started again");
         }
     }
     Ok(())
-}
-
-/// Ctrl-C and its kin.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, String> {
-        let catch = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
-        Ok(Self {
-            interrupt: catch(SignalKind::interrupt())?,
-            terminate: catch(SignalKind::terminate())?,
-            hang_up: catch(SignalKind::hangup())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
-        }
-    }
 }

@@ -8,8 +8,11 @@ pub mod cut;
 pub mod events;
 pub mod image;
 pub mod latency;
+pub mod processes;
+pub mod pty;
 pub mod replicas;
 pub mod sandbox;
+pub mod solo;
 pub mod tool;
 pub mod writer;
 

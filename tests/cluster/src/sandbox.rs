@@ -3,14 +3,15 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{tool, wait_for};
+use crate::tool::{self, Said};
+use crate::wait_for;
 
 /// One node, as `sandbox.json` has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -282,6 +283,41 @@ impl Sandbox {
             .into_iter()
             .find(|node| node.role == "witness")
             .expect("a witness")
+    }
+
+    /// Process id of the sandbox itself.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        Pid::from_child(&self.child).as_raw_nonzero().get()
+    }
+
+    /// Sends it a signal and waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// It does not end within a minute.
+    pub fn end_by(&mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), signal).expect("kill");
+        wait_for("the sandbox to end", Duration::from_secs(60), || {
+            self.child.try_wait().expect("wait")
+        })
+    }
+
+    /// Runs `steadfast` with these arguments and `--dir` of this sandbox.
+    ///
+    /// # Panics
+    ///
+    /// It does not start.
+    pub fn ask(&self, args: &[&str]) -> Said {
+        let mut command = Command::new(tool::steadfast());
+        command.args(args).arg("--dir").arg(&self.dir);
+        Said::by(&mut command)
+    }
+
+    /// Everything that it has said on both outputs since it was made.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.dir.with_extension("log")).unwrap_or_default()
     }
 
     /// Stops everything with SIGTERM and waits for it.

@@ -53,3 +53,64 @@ pub fn output(program: &str, args: &[&str]) -> Output {
         .output()
         .unwrap_or_else(|error| panic!("{program}: {error} (tests/run installs what is needed)"))
 }
+
+/// What a command said, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// Exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub error: String,
+}
+
+impl Said {
+    /// Runs the command to its end.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be started.
+    pub fn by(command: &mut Command) -> Self {
+        let output = command
+            .stdin(Stdio::null())
+            .env_remove("STEADFAST_API")
+            .output()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            error: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Panics unless it ended with this code and said these words on the standard output.
+    ///
+    /// # Panics
+    ///
+    /// It did not; the message has what it said.
+    #[track_caller]
+    pub fn tells(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.error);
+        for word in words {
+            assert!(self.out.contains(word), "no \"{word}\" in: {}", self.out);
+        }
+    }
+
+    /// Panics unless it ended with this code and said these words on the standard error.
+    ///
+    /// # Panics
+    ///
+    /// It did not; the message has what it said.
+    #[track_caller]
+    pub fn refuses(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.error);
+        for word in words {
+            assert!(
+                self.error.contains(word),
+                "no \"{word}\" in: {}",
+                self.error
+            );
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `steadfast sandbox` on directories that are not as it left them: a plain error or a proper
+//! start, and nothing lost.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cluster_tests::client::Client;
+use cluster_tests::image::scratch;
+use cluster_tests::sandbox::Sandbox;
+use cluster_tests::tool::{self, Said};
+
+/// One sandbox at a time: each is three daemons on a small machine.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn fresh(name: &str) -> PathBuf {
+    let dir = scratch().join(name);
+    drop(fs::remove_dir_all(&dir));
+    dir
+}
+
+/// A sandbox that has run, with something in its volume.
+fn made(name: &str) -> PathBuf {
+    let dir = fresh(name);
+    let mut sandbox = Sandbox::start(&dir, &["--size", "8MiB"]);
+    let (primary, _) = sandbox.pair();
+    let mut client = Client::connect(primary.nbd_address(), "data").expect("connect");
+    client.write(8192, &[42; 4096]).expect("write");
+    sandbox.stop();
+    dir
+}
+
+/// It starts, and the data is there.
+fn starts(dir: &Path) {
+    let mut sandbox = Sandbox::start(dir, &[]);
+    let (primary, _) = sandbox.pair();
+    let mut client = Client::connect(primary.nbd_address(), "data").expect("connect");
+    let mut data = [0; 4096];
+    client.read(8192, &mut data).expect("read");
+    assert_eq!(data, [42; 4096]);
+    sandbox.stop();
+}
+
+/// Everything below `dir`, but what a lock holds.
+fn content(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).expect("directory") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            all.extend(content(&path));
+        } else if path.is_file() && !path.ends_with("lock") {
+            let bytes = fs::read(&path).expect("file");
+            all.push((path, bytes));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn try_on(dir: &Path) -> Said {
+    Said::by(
+        Command::new(tool::steadfast())
+            .args(["sandbox", "--dir"])
+            .arg(dir),
+    )
+}
+
+/// Does not start, says these words, and touches nothing.
+#[track_caller]
+fn refused(dir: &Path, words: &[&str]) {
+    let before = content(dir);
+    let said = try_on(dir);
+    said.refuses(1, &[dir.to_str().expect("path")]);
+    said.refuses(1, words);
+    assert!(before == content(dir), "something was touched: {said:?}");
+}
+
+#[test]
+fn what_can_be_made_anew_is() {
+    let _alone = alone();
+    let dir = made("sandbox-anew");
+    fs::remove_file(dir.join("sandbox.json")).expect("remove");
+    fs::write(dir.join("n1/data.store.unfinished"), "half").expect("write");
+    starts(&dir);
+    let text = fs::read_to_string(dir.join("sandbox.json")).expect("sandbox.json");
+    fs::write(dir.join("sandbox.json"), &text[..text.len() / 2]).expect("write");
+    fs::write(dir.join("layout.json.new"), "{").expect("write");
+    let status = Said::by(
+        Command::new(tool::steadfast())
+            .args(["status", "--dir"])
+            .arg(&dir),
+    );
+    status.refuses(3, &["sandbox.json is not a sandbox's"]);
+    starts(&dir);
+    drop(fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn what_cannot_is_refused_until_it_is_back() {
+    let _alone = alone();
+    let dir = made("sandbox-half");
+    for (name, words) in [
+        (
+            "n2/config.toml",
+            ["is damaged", "config.toml: cannot be read"],
+        ),
+        ("n1/data.store", ["is damaged", "data.store is missing"]),
+        ("w1/cluster-log", ["is damaged", "cluster-log is missing"]),
+    ] {
+        let (there, away) = (dir.join(name), dir.with_extension("away"));
+        fs::rename(&there, &away).expect("away");
+        refused(&dir, &[words[0], words[1], "put it back"]);
+        fs::rename(&away, &there).expect("back");
+    }
+    for (name, words) in [
+        ("n1/config.toml", ["is damaged", "n1/config.toml:"]),
+        ("layout.json", ["layout.json is not a sandbox's", "--dir"]),
+    ] {
+        let path = dir.join(name);
+        let text = fs::read_to_string(&path).expect("read");
+        fs::write(&path, &text[..text.len() / 2]).expect("write");
+        refused(&dir, &words);
+        fs::write(&path, &text).expect("write");
+    }
+    // As kill -9 leaves a first start.
+    let path = dir.join("layout.json");
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(&path, text.replace("complete", "creating")).expect("write");
+    refused(&dir, &["was never completed", "rm -r"]);
+    fs::write(&path, &text).expect("write");
+    starts(&dir);
+    drop(fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn a_store_that_is_damaged_is_told_with_the_node() {
+    let _alone = alone();
+    let dir = made("sandbox-damaged");
+    let path = dir.join("n1/data.store");
+    let whole = fs::read(&path).expect("read");
+    let mut damaged = whole.clone();
+    damaged[90] ^= 1;
+    fs::write(&path, &damaged).expect("write");
+    let said = try_on(&dir);
+    said.refuses(1, &["n1 cannot run", "superblock at byte 0 is damaged"]);
+    assert!(fs::read(&path).expect("read") == damaged);
+    fs::write(&path, &whole).expect("write");
+    starts(&dir);
+    drop(fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn directories_of_something_else_stay_as_they_are() {
+    let dir = fresh("sandbox-foreign");
+    fs::create_dir_all(dir.join("n1")).expect("directory");
+    fs::write(dir.join("n1/data.store"), "thesis").expect("write");
+    refused(&dir, &["is not a sandbox", "n1", "--dir"]);
+    assert!(!dir.join("lock").exists());
+    let said = try_on(&dir.join("n1/data.store"));
+    said.refuses(1, &["is not a directory", "--dir"]);
+    drop(fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn a_directory_that_may_not_be_written() {
+    // For root everything may be written; so as nobody, who can come as far as temporary files.
+    let root = rustix::process::geteuid().is_root();
+    let temp = tempfile::tempdir().expect("directory");
+    fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    let program = temp.path().join("steadfast");
+    fs::copy(tool::steadfast(), &program).expect("copy");
+    let dir = temp.path().join("sandbox");
+    fs::create_dir(&dir).expect("directory");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o555)).expect("mode");
+    let mut command = if root {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program);
+        command
+    } else {
+        Command::new(&program)
+    };
+    let said = Said::by(command.args(["sandbox", "--dir"]).arg(&dir));
+    said.refuses(
+        1,
+        &[dir.to_str().expect("path"), "Permission denied", "--dir"],
+    );
+    assert_eq!(fs::read_dir(&dir).expect("directory").count(), 0);
+    assert_eq!(fs::metadata(&dir).expect("directory").mode() & 0o777, 0o555);
+}
+
+#[test]
+fn a_second_one_on_the_same_directory_disturbs_nobody() {
+    let _alone = alone();
+    let dir = fresh("sandbox-twice");
+    let mut sandbox = Sandbox::start(&dir, &["--size", "8MiB"]);
+    let pids =
+        |sandbox: &Sandbox| -> Vec<_> { sandbox.nodes().iter().map(|node| node.pid).collect() };
+    let before = pids(&sandbox);
+    let me = format!("process {}", sandbox.pid());
+    try_on(&dir).refuses(1, &["runs in", &me, "steadfast status --dir", "--dir"]);
+    assert_eq!(sandbox.status_code(), 0);
+    assert_eq!(pids(&sandbox), before);
+    sandbox.stop();
+    let mut other = Command::new(tool::steadfast());
+    other
+        .args(["sandbox", "--size", "16MiB", "--dir"])
+        .arg(&dir);
+    Said::by(&mut other).refuses(1, &["was made with --size 8MiB", "leave --size away"]);
+    drop(fs::remove_dir_all(&dir));
+}

@@ -1,0 +1,169 @@
+//! How everything ends: by being asked to, and by kill -9 of what looks after it.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cluster_tests::client::Client;
+use cluster_tests::image::scratch;
+use cluster_tests::processes::{self, Process};
+use cluster_tests::sandbox::Sandbox;
+use cluster_tests::solo::{PORTS, Solo};
+use cluster_tests::wait_for;
+use rustix::process::Signal;
+
+/// One sandbox at a time: each is three daemons on a small machine.
+static ALONE: Mutex<()> = Mutex::new(());
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(sandbox: &Sandbox, fill: u8) {
+    let (_, standby) = sandbox.pair();
+    let mut client = Client::connect(standby.nbd_address(), "data").expect("connect");
+    client
+        .write(u64::from(fill) * 4096, &[fill; 4096])
+        .expect("write");
+}
+
+fn verify(sandbox: &Sandbox, fill: u8) {
+    let (primary, _) = sandbox.pair();
+    let mut client = Client::connect(primary.nbd_address(), "data").expect("connect");
+    let mut data = [0; 4096];
+    for fill in 1..=fill {
+        client
+            .read(u64::from(fill) * 4096, &mut data)
+            .expect("read");
+        assert_eq!(data, [fill; 4096]);
+    }
+}
+
+/// Everything of `dir` has ended within `patience`.
+#[track_caller]
+fn ends(dir: &Path, patience: Duration) {
+    let start = std::time::Instant::now();
+    loop {
+        let left = processes::of(dir);
+        if left.is_empty() {
+            return;
+        }
+        assert!(start.elapsed() < patience, "still there: {left:#?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_sandbox_ends_with_all_of_its_processes_and_is_found_again() {
+    let _alone = alone();
+    let dir = scratch().join("signals-sandbox");
+    drop(std::fs::remove_dir_all(&dir));
+    for (fill, signal) in [(1, Signal::TERM), (2, Signal::INT), (3, Signal::HUP)] {
+        let mut sandbox = Sandbox::start(&dir, if fill == 1 { &["--size", "8MiB"] } else { &[] });
+        verify(&sandbox, fill - 1);
+        write(&sandbox, fill);
+        // Three parents and their daemons, beside the sandbox itself.
+        let running = processes::of(&dir);
+        assert!(running.len() >= 6, "{running:#?}");
+        assert!(running.iter().all(|process| process.state != 'Z'));
+        let status = sandbox.end_by(signal);
+        assert_eq!(status.code(), Some(0), "{signal:?}: {}", sandbox.said());
+        // At once: it waits for them.
+        let left = processes::of(&dir);
+        assert!(left.is_empty(), "{signal:?}: {left:#?}");
+        assert!(
+            sandbox.said().trim_end().ends_with("stopping"),
+            "{}",
+            sandbox.said()
+        );
+    }
+    let mut sandbox = Sandbox::start(&dir, &[]);
+    verify(&sandbox, 3);
+    sandbox.stop();
+    drop(std::fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn without_the_sandbox_its_processes_end_too() {
+    let _alone = alone();
+    let dir = scratch().join("signals-killed");
+    drop(std::fs::remove_dir_all(&dir));
+    let mut sandbox = Sandbox::start(&dir, &["--size", "8MiB"]);
+    write(&sandbox, 1);
+    assert_eq!(sandbox.end_by(Signal::KILL).code(), None);
+    ends(&dir, PATIENCE);
+    drop(sandbox);
+    let mut sandbox = Sandbox::start(&dir, &[]);
+    verify(&sandbox, 1);
+    sandbox.stop();
+    drop(std::fs::remove_dir_all(&dir));
+}
+
+/// The daemon that this parent runs.
+fn daemon(parent: i32) -> Process {
+    wait_for("a daemon", PATIENCE, || {
+        processes::children(parent)
+            .into_iter()
+            .find(|child| child.command.contains(" node daemon "))
+    })
+}
+
+fn exists(process: &Process) -> bool {
+    processes::all()
+        .iter()
+        .any(|other| other.pid == process.pid)
+}
+
+#[test]
+fn a_node_ends_with_its_daemon() {
+    let solo = Solo::new("signals-node");
+    let address = format!("{}:{}", solo.address, PORTS[0])
+        .parse()
+        .expect("address");
+    for (fill, signal) in [(1, Signal::TERM), (2, Signal::INT), (3, Signal::HUP)] {
+        let mut running = solo.serve();
+        let daemon = daemon(running.pid());
+        let mut client = Client::connect(address, "data").expect("connect");
+        let mut data = [0; 4096];
+        client.read(0, &mut data).expect("read");
+        assert_eq!(data, [fill - 1; 4096]);
+        client.write(0, &[fill; 4096]).expect("write");
+        running.signal(signal);
+        assert_eq!(
+            running.end(PATIENCE).code(),
+            Some(0),
+            "{signal:?}: {}",
+            running.said()
+        );
+        assert!(!exists(&daemon), "{signal:?}: {daemon:?}");
+    }
+    let mut running = solo.serve();
+    let daemon = daemon(running.pid());
+    running.signal(Signal::KILL);
+    assert_eq!(running.end(PATIENCE).code(), None);
+    wait_for("the daemon to end", PATIENCE, || {
+        (!exists(&daemon)).then_some(())
+    });
+    drop(running);
+    let running = solo.serve();
+    let mut client = Client::connect(address, "data").expect("connect");
+    let mut data = [0; 4096];
+    client.read(0, &mut data).expect("read");
+    assert_eq!(data, [3; 4096]);
+    drop((client, running));
+    solo.remove();
+}
+
+#[test]
+fn a_node_that_waits_can_be_stopped() {
+    let solo = Solo::new("signals-waiting");
+    let _held = std::net::UdpSocket::bind((solo.address.as_str(), PORTS[2])).expect("bind");
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut running = solo.run();
+        running.wait_for(&["started again"], PATIENCE);
+        running.signal(signal);
+        assert_eq!(running.end(Duration::from_secs(5)).code(), Some(0));
+    }
+    solo.remove();
+}

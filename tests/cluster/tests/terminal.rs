@@ -1,0 +1,160 @@
+//! What is shown on a terminal, and what where there is none.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cluster_tests::image::scratch;
+use cluster_tests::processes;
+use cluster_tests::pty::{Terminal, plain};
+use cluster_tests::sandbox::{Sandbox, signal};
+use cluster_tests::tool;
+use rustix::process::Signal;
+
+/// One sandbox at a time: each is three daemons on a small machine.
+static ALONE: Mutex<()> = Mutex::new(());
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Columns and rows.
+const WINDOW: (u16, u16) = (100, 30);
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn fresh(name: &str) -> PathBuf {
+    let dir = scratch().join(name);
+    drop(std::fs::remove_dir_all(&dir));
+    dir
+}
+
+/// Whether some text has a colour.
+fn is_coloured(raw: &str) -> bool {
+    raw.contains("\u{1b}[3") || raw.contains("\u{1b}[1m")
+}
+
+/// What a terminal has to be left with: the cursor shown, wrapping on, the usual screen and no
+/// colour.
+#[track_caller]
+fn is_clean(raw: &str) {
+    for (set, reset) in [
+        ("\u{1b}[?25l", "\u{1b}[?25h"),
+        ("\u{1b}[?7l", "\u{1b}[?7h"),
+        ("\u{1b}[?1049h", "\u{1b}[?1049l"),
+    ] {
+        assert!(raw.rfind(set) <= raw.rfind(reset), "{set:?} stays: {raw:?}");
+    }
+    let last = raw.rfind("\u{1b}[3").map(|at| &raw[at..]);
+    assert!(
+        last.is_none_or(|rest| rest.contains("\u{1b}[0m")),
+        "a colour stays: {raw:?}"
+    );
+    assert!(
+        raw.ends_with('\n'),
+        "the prompt begins in the middle of a line: {raw:?}"
+    );
+}
+
+#[test]
+fn a_watched_status_follows_the_cluster() {
+    let _alone = alone();
+    let dir = fresh("terminal-watch");
+    let mut sandbox = Sandbox::start(&dir, &["--size", "8MiB"]);
+    let mut watch = Command::new(tool::steadfast());
+    watch.args(["status", "--watch", "--dir"]).arg(&dir);
+    let mut coloured = Terminal::run(&watch, WINDOW);
+    let mut small = Terminal::run(watch.env("NO_COLOR", "1"), (60, 6));
+    let seen = coloured.wait_for("healthy", 0, PATIENCE);
+    // Again and again, in the same place.
+    let seen = coloured.wait_for("\u{1b}[H", seen, PATIENCE);
+    let witness = sandbox.witness();
+    signal(&witness, Signal::STOP);
+    let seen = coloured.wait_for("degraded", seen, PATIENCE);
+    signal(&witness, Signal::CONT);
+    coloured.wait_for("healthy", seen, PATIENCE);
+    coloured.interrupt();
+    let (status, raw) = coloured.end(PATIENCE);
+    assert_eq!(status.code(), Some(0));
+    is_clean(&raw);
+    assert!(is_coloured(&raw), "{raw:?}");
+
+    small.wait_for("degraded", 0, PATIENCE);
+    small.interrupt();
+    let (_, raw) = small.end(PATIENCE);
+    is_clean(&raw);
+    assert!(!is_coloured(&raw), "NO_COLOR: {raw:?}");
+    for look in raw.split("\u{1b}[H").skip(1) {
+        let lines = plain(look.split("\u{1b}[J").next().expect("text"));
+        assert!(lines.matches('\n').count() <= 5, "it scrolls: {lines}");
+    }
+    sandbox.stop();
+    drop(std::fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn a_watched_status_without_a_terminal_has_no_escape_codes() {
+    let _alone = alone();
+    let dir = fresh("terminal-none");
+    let mut sandbox = Sandbox::start(&dir, &["--size", "8MiB"]);
+    let said = sandbox.said();
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    // What was waited for, as lines.
+    assert!(
+        said.contains("preallocating") && said.contains("starting"),
+        "{said}"
+    );
+    let program = tool::steadfast();
+    let line = format!(
+        "{} status --watch --dir {} | head -40",
+        program.display(),
+        dir.display()
+    );
+    let text = tool::run("timeout", &["30", "sh", "-c", &line]);
+    assert!(text.matches("healthy").count() >= 2, "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    // Nor on one that understands nothing.
+    let mut dumb = Command::new(&program);
+    dumb.args(["status", "--dir"]).arg(&dir).env("TERM", "dumb");
+    let (status, raw) = Terminal::run(&dumb, WINDOW).end(PATIENCE);
+    assert_eq!(status.code(), Some(0));
+    assert!(
+        raw.contains("healthy") && !raw.contains('\u{1b}'),
+        "{raw:?}"
+    );
+    sandbox.stop();
+    drop(std::fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn a_sandbox_on_a_terminal_shows_its_progress_and_ends_by_ctrl_c() {
+    let _alone = alone();
+    let dir = fresh("terminal-sandbox");
+    for (no_colour, from) in [("", "making a sandbox"), ("1", "found a sandbox")] {
+        let mut command = Command::new(tool::steadfast());
+        command
+            .args(["sandbox", "--dir"])
+            .arg(&dir)
+            .env("NO_COLOR", no_colour);
+        if no_colour.is_empty() {
+            command.args(["--size", "8MiB"]);
+        }
+        let mut terminal = Terminal::run(&command, WINDOW);
+        terminal.wait_for(from, 0, PATIENCE);
+        let seen = terminal.wait_for("Ctrl-C stops everything", 0, PATIENCE);
+        // Before that, the lines of the progress were drawn over each other.
+        assert!(
+            terminal.raw()[..seen].contains("\u{1b}["),
+            "{:?}",
+            terminal.raw()
+        );
+        terminal.interrupt();
+        let (status, raw) = terminal.end(PATIENCE);
+        assert_eq!(status.code(), Some(0), "{raw}");
+        is_clean(&raw);
+        assert_eq!(is_coloured(&raw), no_colour.is_empty(), "{raw:?}");
+        assert!(plain(&raw).contains("stopping"), "{raw}");
+        let left = processes::of(&dir);
+        assert!(left.is_empty(), "{left:#?}");
+    }
+    drop(std::fs::remove_dir_all(&dir));
+}
