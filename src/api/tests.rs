@@ -38,7 +38,7 @@ fn run(test: impl AsyncFnOnce(Client, super::handle::EventLog)) {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("api.sock");
     // What an earlier run left behind.
-    std::fs::write(&socket, "").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     runtime.block_on(async {
         let (handle, seat) = control();
         let events = seat.events.clone();
@@ -142,4 +142,20 @@ fn nobody_there_is_said_with_what_to_do() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("/nonexistent/api.sock") && error.contains("steadfast node run"));
+}
+
+#[test]
+fn only_a_dead_socket_is_replaced() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("api.sock");
+    let alive = listen(&path).unwrap();
+    let error = listen(&path).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    drop(alive);
+    assert!(path.exists() && listen(&path).is_ok());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "thesis").unwrap();
+    let error = listen(&path).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read(&path).unwrap(), b"thesis");
 }

@@ -19,7 +19,8 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new() -> Self {
         let bar = is_screen(&std::io::stderr()).then(|| {
-            let bar = ProgressBar::no_length();
+            // Before the first tick, which would draw indicatif's own bar.
+            let bar = ProgressBar::no_length().with_style(spinner());
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });

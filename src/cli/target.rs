@@ -1,8 +1,10 @@
 //! Which node a command speaks to.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
+use tokio::time::timeout;
 
 use super::sandbox::describe::Description;
 use crate::api::client::{ApiError, Client};
@@ -10,6 +12,9 @@ use crate::status::Status;
 
 /// Where the sandbox is by default.
 pub(super) const SANDBOX: &str = "sandbox";
+
+/// How long the others may take once a node has answered, but without quorum.
+const OTHERS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How the node is named.
 #[derive(Clone, Debug, Default, Args)]
@@ -133,7 +138,16 @@ impl Target {
         }
         let mut best: Option<(Status, &Peer)> = None;
         let mut error = ApiError::Garbled("there is no node to ask".into());
-        while let Some(Ok((index, answer))) = asked.join_next().await {
+        loop {
+            let next = asked.join_next();
+            let next = match best {
+                None => next.await,
+                // A poor answer now is better than the same one later.
+                Some(_) => timeout(OTHERS_PATIENCE, next).await.ok().flatten(),
+            };
+            let Some(Ok((index, answer))) = next else {
+                break;
+            };
             match answer {
                 Ok(status) if status.quorum => return Ok((status, &self.peers[index])),
                 Ok(status) => best = best.or(Some((status, &self.peers[index]))),

@@ -173,8 +173,11 @@ fn less_than_healthy_is_said_and_has_a_code_of_its_own() {
         let no_quorum = ["\"data\" has no primary", "no quorum"];
         sandbox.ask(command).refuses(1, &no_quorum);
     }
-    signal(&standby, Signal::CONT);
     signal(&sandbox.witness(), Signal::CONT);
+    wait_for("a quorum", PATIENCE, || {
+        (sandbox.ask(&["status"]).code == Some(1)).then_some(())
+    });
+    signal(&standby, Signal::CONT);
     sandbox.wait_healthy(Duration::from_secs(60));
     sandbox.ask(&["status"]).tells(0, &["healthy"]);
     let written = writer.stop();

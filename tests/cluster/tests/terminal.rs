@@ -1,16 +1,16 @@
 //! What is shown on a terminal, and what where there is none.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cluster_tests::client::Client;
 use cluster_tests::image::scratch;
-use cluster_tests::processes;
 use cluster_tests::pty::{Terminal, plain};
 use cluster_tests::sandbox::{Sandbox, signal};
-use cluster_tests::tool;
-use rustix::process::Signal;
+use cluster_tests::{events, processes, tool, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// One sandbox at a time: each is three daemons on a small machine.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -70,6 +70,7 @@ fn a_watched_status_follows_the_cluster() {
     let witness = sandbox.witness();
     signal(&witness, Signal::STOP);
     let seen = coloured.wait_for("degraded", seen, PATIENCE);
+    small.wait_for("degraded", 0, PATIENCE);
     signal(&witness, Signal::CONT);
     coloured.wait_for("healthy", seen, PATIENCE);
     coloured.interrupt();
@@ -78,7 +79,6 @@ fn a_watched_status_follows_the_cluster() {
     is_clean(&raw);
     assert!(is_coloured(&raw), "{raw:?}");
 
-    small.wait_for("degraded", 0, PATIENCE);
     small.interrupt();
     let (_, raw) = small.end(PATIENCE);
     is_clean(&raw);
@@ -156,5 +156,71 @@ fn a_sandbox_on_a_terminal_shows_its_progress_and_ends_by_ctrl_c() {
         let left = processes::of(&dir);
         assert!(left.is_empty(), "{left:#?}");
     }
+    drop(std::fs::remove_dir_all(&dir));
+}
+
+/// The processes that look after the daemons.
+fn parents(sandbox: &Sandbox) -> Vec<i32> {
+    let daemons: Vec<_> = sandbox.nodes().iter().map(|node| node.pid).collect();
+    processes::all()
+        .iter()
+        .filter(|process| daemons.contains(&process.pid))
+        .map(|process| process.parent)
+        .collect()
+}
+
+/// Leaves a sandbox whose standby has missed writes, with every process killed.
+fn behind(dir: &Path) -> String {
+    let mut sandbox = Sandbox::start(dir, &["--size", "128MiB"]);
+    let (primary, standby) = sandbox.pair();
+    signal(&standby, Signal::STOP);
+    wait_for("the standby to be out", PATIENCE, || {
+        let told = events::of(&primary);
+        told.iter()
+            .any(|event| event.kind == "shrunk")
+            .then_some(())
+    });
+    let mut client = Client::connect(primary.nbd_address(), "data").expect("connect");
+    let block = vec![7; 1 << 20];
+    for offset in (0..96_u64).map(|block| block << 20) {
+        client.write(offset, &block).expect("write");
+    }
+    for parent in parents(&sandbox) {
+        kill_process(Pid::from_raw(parent).expect("pid"), Signal::KILL).expect("kill");
+    }
+    sandbox.end_by(Signal::KILL);
+    standby.name
+}
+
+#[test]
+fn a_copy_that_is_brought_up_to_date_is_seen() {
+    let _alone = alone();
+    let dir = fresh("terminal-sync");
+    let sentence = format!("{} is behind", behind(&dir));
+    let mut command = Command::new(tool::steadfast());
+    command.args(["sandbox", "--dir"]).arg(&dir);
+    let mut terminal = Terminal::run(&command, WINDOW);
+    terminal.wait_for("Ctrl-C stops everything", 0, PATIENCE);
+    terminal.interrupt();
+    let (_, raw) = terminal.end(PATIENCE);
+    is_clean(&raw);
+    let shown = plain(&raw);
+    assert!(shown.contains(&sentence), "{shown}");
+
+    // The same as lines, each said once.
+    drop(std::fs::remove_dir_all(&dir));
+    let sentence = format!("{} is behind", behind(&dir));
+    let log = dir.with_extension("log");
+    std::fs::write(&log, "").expect("log");
+    let mut sandbox = Sandbox::start(&dir, &[]);
+    let said = sandbox.said();
+    let before = said.split("seen by").next().expect("text");
+    let lines = before
+        .lines()
+        .filter(|line| line.contains(&sentence))
+        .count();
+    assert!((1..=2).contains(&lines), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    sandbox.stop();
     drop(std::fs::remove_dir_all(&dir));
 }
