@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub const NODES_MAX: usize = 128;
 /// Most replicas a volume may have, the primary's included.
 pub const REPLICAS_MAX: usize = 8;
+/// The last incarnation that there may be: session numbers have room for it.
+pub const INCARNATION_MAX: Incarnation = Incarnation((1 << 40) - 1);
 /// Bytes of a block: the unit of the dirty bitmaps and of every disk transfer.
 pub const BLOCK: u64 = 4096;
 /// Bytes of a region: the unit of the write-intent log, and the largest piece of one request.
@@ -22,10 +24,10 @@ const _: () = assert!(REGION.is_multiple_of(BLOCK) && BLOCK.is_power_of_two());
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($int:ty)) => {
-        $(#[$doc])*
         #[derive(
             Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
         )]
+        $(#[$doc])*
         pub struct $name(pub $int);
 
         impl std::fmt::Display for $name {
@@ -38,6 +40,7 @@ macro_rules! id {
 
 id!(
     /// A node: its place in the cluster configuration, `0..NODES_MAX`.
+    #[serde(try_from = "u8")]
     NodeId(u8)
 );
 id!(
@@ -73,6 +76,18 @@ id!(
     /// One gateway's session with one volume; 0 is "none".
     SessionId(u64)
 );
+
+impl TryFrom<u8> for NodeId {
+    type Error = &'static str;
+
+    fn try_from(node: u8) -> Result<Self, Self::Error> {
+        if usize::from(node) < NODES_MAX {
+            Ok(Self(node))
+        } else {
+            Err("a node beyond the largest cluster")
+        }
+    }
+}
 
 impl Seq {
     /// The sequence number after this one.

@@ -148,6 +148,7 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
                 timing: parts.timing,
                 boot: parts.boot,
                 incarnation,
+                forbidden: core.promises(),
                 canaries: Canaries::default(),
             },
             clock::now(),

@@ -20,6 +20,10 @@ pub struct Canaries {
     pub both_in_sync_after_loss: bool,
     /// A voter that was restarted acknowledges again what it had promised not to (row 15).
     pub forget_promise_at_restart: bool,
+    /// A lease runs for longer than silence that ends it.
+    pub long_lease: bool,
+    /// A voter acknowledges entries before they are durable.
+    pub acknowledge_before_durable: bool,
     /// A voter votes twice in a term.
     pub double_vote: bool,
 }

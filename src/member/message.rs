@@ -208,6 +208,7 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::Command;
     use super::*;
 
     #[test]
@@ -225,6 +226,21 @@ mod tests {
         .unwrap();
         bytes.push(0);
         assert_eq!(Message::decode(&bytes), None, "something is left over");
+        let nobody = Command::Exclude {
+            node: NodeId(128),
+            incarnation: Incarnation(1),
+            certificate: false,
+        };
+        let append = Message::Append {
+            term: 1,
+            prev: LogEnd::default(),
+            commit: Index(0),
+            entries: vec![Entry {
+                term: 1,
+                command: nobody,
+            }],
+        };
+        assert_eq!(Message::decode(&append.encode().unwrap()), None, "no node");
         // Lengths are checked before memory is taken: this claims 2^60 entries.
         let mut bytes = vec![3, 1, 0, 0, 0];
         bytes.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);

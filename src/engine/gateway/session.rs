@@ -5,7 +5,7 @@ use super::{Gateway, GatewayConfig, release, reply};
 use crate::engine::gateway::ESHUTDOWN;
 use crate::engine::io::{Buf, Effect, Effects, Note};
 use crate::record::{SessionRecord, VolumeChange};
-use crate::types::{Incarnation, NodeId, SessionId, Time};
+use crate::types::{INCARNATION_MAX, Incarnation, NodeId, SessionId, Time};
 use crate::wire::frame::{Origin, SessionWindow, WINDOW};
 
 /// A session that this gateway has proposed or holds.
@@ -30,7 +30,7 @@ impl Session {
     /// run has the number of.
     pub fn new(node: NodeId, incarnation: Incarnation, count: u64, carried: Option<u64>) -> Self {
         assert!(
-            incarnation.0 > 0 && incarnation.0 < 1 << 40,
+            incarnation.0 > 0 && incarnation <= INCARNATION_MAX,
             "incarnation {incarnation}"
         );
         let id =

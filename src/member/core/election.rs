@@ -108,7 +108,10 @@ impl Core {
     }
 
     fn stand(&mut self, now: Time, out: Out<'_>) {
-        let term = self.log.ballot().term.max(self.liveness.term_max()) + 1;
+        let known = self.log.ballot().term.max(self.liveness.term_max());
+        let Some(term) = known.checked_add(1) else {
+            return;
+        };
         let me = self.config.me;
         self.log.set_ballot(Ballot {
             term,

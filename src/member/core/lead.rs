@@ -320,7 +320,7 @@ impl Core {
         if let Some(mut follower) = self.follower(from)
             && term == mine
         {
-            let next = Index(end.0 + 1);
+            let next = Index(end.0.saturating_add(1));
             follower.from = follower.from.min(next);
             follower.next = follower.next.min(next);
             // An answer that comes late, or a node that has lost its log: it counts for less.

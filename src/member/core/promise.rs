@@ -4,11 +4,27 @@
 use super::{Core, Out};
 use crate::member::entry::Command;
 use crate::member::io::CoreEffect;
-use crate::types::Index;
+use crate::types::{Incarnation, Index, NodeId};
 
 impl Core {
-    /// Asks the pulse for every promise in the log. Also at start: a promise that was given in the
-    /// entry's acknowledgement is kept by the next run.
+    /// Every promise that the log asks for, up to which incarnation of each node. The pulse must keep
+    /// them before it acknowledges its first heartbeat: a signal would come too late.
+    #[must_use]
+    pub fn promises(&self) -> Vec<(NodeId, Incarnation)> {
+        if self.config.canaries.forget_promise_at_restart {
+            return Vec::new();
+        }
+        let excluded = self.state.excluded.iter();
+        let excluded = excluded.map(|(&node, &incarnation)| (node, incarnation));
+        let entries = self.log.after(self.log.base().index);
+        let asked = entries.filter_map(|(_, entry)| entry.command.forbids());
+        excluded
+            .chain(asked.map(|(node, incarnation, _)| (node, incarnation)))
+            .collect()
+    }
+
+    /// Asks the pulse for every promise in the log. Also at start, where it keeps them already (see
+    /// `promises`): it says when D has passed.
     pub(super) fn renew_promises(&mut self, out: Out<'_>) {
         let excluded = self.state.excluded.iter();
         for (&node, &incarnation) in excluded {

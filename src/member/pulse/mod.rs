@@ -19,7 +19,7 @@ use super::io::{
     Acknowledgement, DeathNotice, Heard, Heartbeat, PulseDatagram, PulseEffect, PulseEvent,
     PulseSignal, Timing,
 };
-use crate::types::{BootId, Incarnation, Lease, NODES_MAX, NodeId, NodeSet, Time};
+use crate::types::{BootId, INCARNATION_MAX, Incarnation, Lease, NODES_MAX, NodeId, NodeSet, Time};
 
 /// What a pulse is made from.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct PulseConfig {
     pub boot: BootId,
     /// This run's incarnation, durable.
     pub incarnation: Incarnation,
+    /// What earlier runs have promised: kept from the first heartbeat on (`Core::promises`).
+    pub forbidden: Vec<(NodeId, Incarnation)>,
     /// All off in a product.
     pub canaries: Canaries,
 }
@@ -67,8 +69,17 @@ impl Pulse {
         // Whoever is not heard within D of our start is suspected then.
         let mut peers = [Peer::unheard(now); NODES_MAX];
         peers[usize::from(config.me.0)].incarnation = config.incarnation;
+        for &(node, incarnation) in &config.forbidden {
+            let peer = &mut peers[usize::from(node.0)];
+            peer.forbidden = peer.forbidden.max(incarnation);
+        }
+        let span = if config.canaries.long_lease {
+            config.timing.suspicion() * 2
+        } else {
+            config.timing.lease
+        };
         Self {
-            lease: LeaseKeeper::new(config.voters, config.timing.lease, config.incarnation),
+            lease: LeaseKeeper::new(config.voters, span, config.incarnation),
             config,
             started: now,
             next: now,
@@ -248,7 +259,8 @@ impl Pulse {
 
     fn heartbeat_came(&mut self, now: Time, heartbeat: &Heartbeat, out: &mut Vec<PulseEffect>) {
         let node = heartbeat.from;
-        if node == self.config.me || node.0 >= self.config.nodes {
+        let sane = heartbeat.incarnation <= INCARNATION_MAX;
+        if node == self.config.me || node.0 >= self.config.nodes || !sane {
             return;
         }
         let before = *self.peer(node);
@@ -330,7 +342,9 @@ impl Pulse {
         }
         let own = heartbeat.heard[usize::from(self.config.me.0)];
         let mine = self.config.incarnation;
-        let taken = own.incarnation > mine || (own.refused && own.incarnation == mine);
+        // What leaves no larger one is not true.
+        let sane = own.incarnation < INCARNATION_MAX;
+        let taken = own.incarnation > mine && sane || (own.refused && own.incarnation == mine);
         if taken && self.obsolete.is_none_or(|told| told < own.incarnation) {
             self.obsolete = Some(own.incarnation);
             let above = own.incarnation;
@@ -350,7 +364,9 @@ impl Pulse {
 
     fn death_notice_came(&mut self, notice: DeathNotice, out: &mut Vec<PulseEffect>) {
         let DeathNotice { node, incarnation } = notice;
-        if node == self.config.me || node.0 >= self.config.nodes {
+        // What leaves no larger one is not true.
+        let sane = incarnation < INCARNATION_MAX;
+        if node == self.config.me || node.0 >= self.config.nodes || !sane {
             return;
         }
         let peer = self.peer_mut(node);

@@ -14,6 +14,8 @@ const OFF: Canaries = Canaries {
     unheard_counts_as_lost: false,
     both_in_sync_after_loss: false,
     forget_promise_at_restart: false,
+    long_lease: false,
+    acknowledge_before_durable: false,
     double_vote: false,
 };
 

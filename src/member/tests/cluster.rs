@@ -178,6 +178,7 @@ impl Cluster {
                 timing: self.timing,
                 boot: self.nodes[node].boot,
                 incarnation: core.incarnation(),
+                forbidden: core.promises(),
                 canaries: self.canaries,
             },
             now,
@@ -613,6 +614,12 @@ impl Cluster {
 
     pub(super) fn running(&self) -> impl Iterator<Item = usize> {
         (0..self.nodes.len()).filter(|&node| self.nodes[node].run.is_some())
+    }
+
+    /// Whether the node's pulse acknowledges no heartbeat of what it has heard of `of` so far.
+    pub(super) fn refuses(&self, node: usize, of: usize) -> bool {
+        let run = self.nodes[node].run.as_ref().unwrap();
+        run.pulse.heartbeat(NodeId(of as u8)).heard[of].refused
     }
 
     pub(super) fn incarnation(&self, node: usize) -> Incarnation {

@@ -170,6 +170,22 @@ fn a_restarted_voter_keeps_its_promise() {
 }
 
 #[test]
+fn a_restarted_voter_keeps_its_promise_before_it_hears_anybody() {
+    let mut cluster = Cluster::serving(3, 2, 1);
+    let primary = cluster.primary().unwrap();
+    let others: Vec<_> = (0..3).filter(|&node| node != primary).collect();
+    cluster.cut(primary, others[0]);
+    cluster.cut(primary, others[1]);
+    let moved = cluster.run_until(ms(100), |c| c.primary().is_some_and(|p| p != primary));
+    assert!(moved);
+    let voter = others[1];
+    cluster.kill(voter);
+    cluster.start(voter);
+    // No signal of the core has reached the pulse yet; a heartbeat of the old primary could.
+    assert!(cluster.refuses(voter, primary));
+}
+
+#[test]
 fn a_dead_witness_changes_nothing_for_the_volume() {
     let mut cluster = Cluster::serving(3, 2, 8);
     let primary = cluster.primary();

@@ -140,8 +140,7 @@ impl World {
         let super::member::Opening { core, then } = *opening;
         let now = this.clock.at(truth);
         let incarnation = core.incarnation();
-        let pulse =
-            super::member::pulse(this, &self.options, self.planted.member, incarnation, now);
+        let pulse = super::member::pulse(this, &self.options, self.planted.member, &core, now);
         let store = match &this.disk {
             None => None,
             Some(disk) => {

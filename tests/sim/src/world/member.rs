@@ -9,7 +9,7 @@ use steadfast::member::log::{self, Geometry};
 use steadfast::member::pulse::{Pulse, PulseConfig};
 use steadfast::node::Signal;
 use steadfast::record::{ReplicaRecord, ReplicaState, VolumeChange, VolumeRecord};
-use steadfast::types::{Incarnation, Index, NodeId, NodeSet, Term, Time};
+use steadfast::types::{Index, NodeId, NodeSet, Term, Time};
 
 use super::event::{Event, Happening, Part};
 use super::life::timing;
@@ -79,13 +79,7 @@ pub fn open(
 }
 
 /// The pulse, once the incarnation is durable.
-pub fn pulse(
-    node: &Node,
-    options: &Options,
-    canaries: Canaries,
-    incarnation: Incarnation,
-    now: Time,
-) -> Pulse {
+pub fn pulse(node: &Node, options: &Options, canaries: Canaries, core: &Core, now: Time) -> Pulse {
     let config = PulseConfig {
         me: node.id,
         nodes: options.nodes() as u8,
@@ -93,7 +87,8 @@ pub fn pulse(
         configuration: 1,
         timing: timing(),
         boot: node.boot,
-        incarnation,
+        incarnation: core.incarnation(),
+        forbidden: core.promises(),
         canaries,
     };
     Pulse::new(config, now)
