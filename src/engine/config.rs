@@ -95,6 +95,12 @@ pub struct Canaries {
     pub send_overlapping: bool,
     /// Session windows forget what is stable (row 12).
     pub prune_window_at_stable: bool,
+    /// A replica that is taken up, or grows, is not handed the session windows (row 12).
+    pub skip_window_handover: bool,
+    /// Windows that every replica has lost count as empty, also where others write (row 12).
+    pub trust_lost_windows: bool,
+    /// A replica grows although it owes changes that were answered before it counted.
+    pub grow_unacknowledged: bool,
     /// A new primary serves without reconciling (row 13).
     pub skip_reconcile: bool,
     /// A new primary reconciles what the others report but not what it holds itself (row 14).

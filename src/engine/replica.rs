@@ -13,10 +13,17 @@ use crate::record::VolumeRecord;
 use crate::types::{Index, NodeId, Seq, Term};
 use crate::wire::frame::{Frame, Purpose, Refusal};
 
+/// A term has so many sequence numbers, as a power of two.
+const SEQ_BITS: u32 = 40;
+/// A primary that has given out so many asks for a new term.
+pub(super) const SEQ_SOFT: u64 = 1 << (SEQ_BITS - 1);
+/// The last term that has numbers, and another one after it.
+pub(super) const TERM_MAX: Term = Term((1 << (64 - SEQ_BITS)) - 2);
+
 /// Sequence numbers of a term begin above this one: nothing that a term gave out, and that may be
 /// lost, is ever given out again.
 pub(super) const fn base_of(term: Term) -> Seq {
-    Seq(term.0 << 40)
+    Seq(term.0 << SEQ_BITS)
 }
 
 /// What an answer to a `Mark*` or `DirtyRunsEnd` waits for.

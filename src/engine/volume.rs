@@ -303,6 +303,14 @@ impl Volume {
         self.store.as_ref()?.dirty(replica)
     }
 
+    /// As if the primary had given out so many more numbers: for tests.
+    #[cfg(test)]
+    pub fn give_out(&mut self, count: u64) {
+        if let Some(primary) = &mut self.primary {
+            primary.give_out(count);
+        }
+    }
+
     // Who is primary.
 
     /// Whether the record grants this run of the daemon, in this incarnation and boot, the term

@@ -1,10 +1,12 @@
 //! Links to the replicas: connecting, attaching, what a replica is handed when it is taken up.
 
+use super::op::{Kind, Op, Source, State};
 use super::peer::{Fault, Stage};
+use super::resync::Step;
 use super::{Cx, Phase, Primary};
 use crate::engine::io::{Buf, Effect, LinkId};
 use crate::record::ReplicaRecord;
-use crate::types::{NodeId, NodeSet, Time};
+use crate::types::{NodeId, NodeSet, Seq, Time};
 use crate::wire::frame::{Frame, Purpose};
 
 impl Primary {
@@ -77,7 +79,7 @@ impl Primary {
     }
 
     pub(super) fn send_attach(&mut self, at: usize, cx: &mut Cx<'_>) {
-        self.attaches += 1;
+        self.attaches = self.attaches.wrapping_add(1);
         let peer = &mut self.peers[at];
         let Some(link) = peer.link else { return };
         peer.attach = self.attaches;
@@ -117,7 +119,8 @@ impl Primary {
     }
 
     pub(super) fn hand_windows(&self, link: LinkId, cx: &mut Cx<'_>) {
-        for window in cx.store.windows.export() {
+        let skip = cx.config.canaries.skip_window_handover;
+        for window in cx.store.windows.export().filter(|_| !skip) {
             let frame = Frame::Window(window);
             cx.out.push(Effect::Send {
                 link,
@@ -211,6 +214,8 @@ impl Primary {
         let is_member = |node| cx.view.members.iter().any(|m| m.node == node);
         let known = is_member(cx.config.me);
         let mut due = cx.now.after(timing.stall / 4);
+        let waits = |op: &Op| op.state == State::Locking && op.source != Source::Nobody;
+        let waiting = !self.crowded.is_empty() || self.ops.iter().any(|(_, op)| waits(op));
         let mut stalled = None;
         let mut lost = 0_u8;
         for at in 0..self.peers.len() {
@@ -219,10 +224,18 @@ impl Primary {
             }
             let owes = self.peers[at].is_live() && self.owes(at);
             let peer = &mut self.peers[at];
+            // One that is merely resynced must not hold up the clients.
+            let patience = if waiting && !peer.counts {
+                timing.stall / 4
+            } else {
+                timing.stall
+            };
             if !owes {
                 peer.heard_at = cx.now;
-            } else if cx.now >= peer.heard_at.after(timing.stall) {
+            } else if cx.now >= peer.heard_at.after(patience) {
                 stalled = Some(at);
+            } else {
+                due = due.min(peer.heard_at.after(patience));
             }
             let hearing = cx.hearing.contains(peer.node);
             if hearing {
@@ -280,11 +293,30 @@ impl Primary {
         due.min().unwrap_or(Time::MAX)
     }
 
+    /// The oldest change that the replica has not acknowledged, answered or not; looked for only
+    /// while that decides whether it may grow.
+    pub(super) fn oldest_owed(&self, at: usize) -> Option<Seq> {
+        let resync = self.peers[at].resync.as_ref()?;
+        if !matches!(resync.step, Step::Catching { .. }) {
+            return None;
+        }
+        let owed = self.ops.iter().filter(|(_, op)| op.unacked & 1 << at != 0);
+        owed.map(|(_, op)| op.seq).min()
+    }
+
     /// Whether the replica owes an acknowledgement.
     fn owes(&self, at: usize) -> bool {
         let bit = 1 << at;
-        self.rounds.iter().any(|round| round.waiting & bit != 0)
-            || self.ops.iter().any(|(_, op)| op.unacked & bit != 0)
+        let copying = |op: &Op| {
+            let its = matches!(op.kind, Kind::Copy { peer, .. } if usize::from(peer) == at);
+            its && op.state == State::Sent
+        };
+        self.peers[at].configures > 0
+            || self.rounds.iter().any(|round| round.waiting & bit != 0)
+            || self
+                .ops
+                .iter()
+                .any(|(_, op)| op.unacked & bit != 0 || copying(op))
     }
 }
 

@@ -5,6 +5,7 @@
 //! to reads and answered. The answer itself leaves in `settle`, after a look at the lease.
 
 use super::op::{Answer, Kind, Source, State};
+use super::peer::Fault;
 use super::{Cx, LocalAnswer, NONE, Primary, RING};
 use crate::engine::io::{Buf, Effect, LinkId, Note};
 use crate::engine::store::release;
@@ -295,6 +296,22 @@ impl Primary {
             .map(|peer| peer.node)
     }
 
+    /// Whether a replica that cannot be waited for may hold what a failed flush has lost here. It
+    /// takes over when it is back; it must not be shrunk out now.
+    fn is_held_elsewhere(&self) -> bool {
+        let full = |peer: &super::peer::Peer| {
+            let unreachable = matches!(peer.fault, Some(Fault::Gone | Fault::Stalled));
+            peer.counts && unreachable && (peer.state.is_in_sync() || peer.grow.is_some())
+        };
+        let flushed = self.shrink.is_some_and(|shrink| shrink.is_flushed());
+        let others = self
+            .peers
+            .iter()
+            .enumerate()
+            .filter(|&(at, _)| at != self.me);
+        !flushed && others.map(|(_, peer)| peer).any(full)
+    }
+
     /// A change has failed here.
     fn write_failed(&mut self, errno: u16, cx: &mut Cx<'_>) {
         if self.other_copy().is_some() {
@@ -314,7 +331,7 @@ impl Primary {
     /// The store can promise nothing any more.
     pub(super) fn disk_failed(&mut self, cx: &mut Cx<'_>) {
         let errno = cx.store.broken.unwrap_or(EIO);
-        if self.other_copy().is_some() {
+        if self.other_copy().is_some() || self.is_held_elsewhere() {
             self.disk_failed_with(errno, cx);
         } else if self.flush_failed.is_none() {
             // The last copy: what can still be read is read.

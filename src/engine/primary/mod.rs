@@ -234,6 +234,14 @@ impl Primary {
         self.is_serving() && !self.failing && !handing_over
     }
 
+    /// As if so many more changes had been given out, and all were stable.
+    #[cfg(test)]
+    pub fn give_out(&mut self, count: u64) {
+        assert!(self.finished.is_empty());
+        self.seq.0 += count;
+        self.stable = self.seq;
+    }
+
     /// Whether disk operations of this epoch are this one's.
     pub fn is_epoch(&self, epoch: u32) -> bool {
         self.epoch == epoch

@@ -231,6 +231,9 @@ impl Primary {
         self.issue_copies(at, cx);
         let stable = self.stable;
         let settled = self.reconcile.is_done() && self.shrink.is_none() && !self.unmarked;
+        let owed = self
+            .oldest_owed(at)
+            .filter(|_| !cx.config.canaries.grow_unacknowledged);
         let peer = &mut self.peers[at];
         let configured = peer.configures == 0;
         let link = peer.link;
@@ -245,15 +248,18 @@ impl Primary {
             Step::Copying => {
                 let due = resync.acked.len() >= FLUSH_EVERY || (idle && !resync.acked.is_empty());
                 if resync.flush.is_none() && due {
-                    self.flush_ids += 1;
+                    self.flush_ids = self.flush_ids.wrapping_add(1);
                     let id = self.flush_ids;
                     std::mem::swap(&mut resync.acked, &mut resync.flushing);
                     resync.flush = Some(id);
                     send(link, Frame::Flush { id }, Buf::NONE, cx);
                 }
             }
-            Step::Catching { upto } if stable >= upto && configured => {
-                self.flush_ids += 1;
+            // What was answered before it counted it may still owe.
+            Step::Catching { upto }
+                if stable >= upto && configured && owed.is_none_or(|seq| seq > upto) =>
+            {
+                self.flush_ids = self.flush_ids.wrapping_add(1);
                 let id = self.flush_ids;
                 resync.step = Step::Flushing { id };
                 if cx.config.canaries.clear_bit_before_flush {
@@ -293,7 +299,7 @@ impl Primary {
                 offset: first * BLOCK,
                 len: (count * BLOCK) as u32,
             };
-            self.copy_ids += 1;
+            self.copy_ids = self.copy_ids.wrapping_add(1);
             let id = self.copy_ids;
             let kind = Kind::Copy { peer: at as u8, id };
             let op = self.ops.insert(Op::own(kind, extent, Origin::default()));

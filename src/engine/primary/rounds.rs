@@ -35,7 +35,7 @@ pub(super) struct Round {
 impl Primary {
     /// Begins a round over the replicas in `over`.
     pub(super) fn begin_round(&mut self, user: RoundUser, over: u8, cx: &mut Cx<'_>) -> u32 {
-        self.flush_ids += 1;
+        self.flush_ids = self.flush_ids.wrapping_add(1);
         let id = self.flush_ids;
         let waiting = if cx.config.canaries.skip_peer_flush {
             0

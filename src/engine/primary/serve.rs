@@ -5,6 +5,7 @@ use super::edges::clear;
 use super::op::{Kind, Op, Source, State};
 use super::{Cx, NONE, Phase, Primary, RING};
 use crate::engine::io::{Buf, Content, Probe};
+use crate::engine::replica::{SEQ_SOFT, base_of};
 use crate::engine::store::{Job, Owner, release};
 use crate::engine::unstable::{Held, UNSTABLE_MAX};
 use crate::engine::window::Known;
@@ -213,7 +214,12 @@ impl Primary {
 
     /// Gives a change its place in the order of writes, and sends it everywhere at once.
     pub(super) fn sequence(&mut self, id: u32, cx: &mut Cx<'_>) {
-        if self.seq.0 + 1 - self.stable.0 >= UNSTABLE_MAX {
+        if self.is_crowded() {
+            if self.crowded.is_empty() {
+                // Who holds it up is looked for.
+                self.alert = true;
+                self.faults_at = cx.now;
+            }
             self.ops.at(id).state = State::Crowded;
             self.crowded.push_back(id);
             return;
@@ -225,6 +231,11 @@ impl Primary {
             return;
         }
         self.seq = self.seq.next();
+        if self.seq.0 - base_of(self.term).0 >= SEQ_SOFT && self.demote.is_none() {
+            // To itself, if nobody minds.
+            self.demote = Some(Some(cx.config.me));
+            self.propose_at = cx.now;
+        }
         self.finished.push_back(false);
         let place = &mut self.by_seq[self.seq.0 as usize % RING];
         assert!(*place == NONE, "more changes are unstable than may be");
@@ -288,10 +299,17 @@ impl Primary {
         }
     }
 
+    /// Whether as many changes are unstable as may be, or one that a replica which is resynced still
+    /// owes has the place of the next.
+    fn is_crowded(&self) -> bool {
+        self.seq.0 + 1 - self.stable.0 >= UNSTABLE_MAX
+            || self.by_seq[self.seq.next().0 as usize % RING] != NONE
+    }
+
     /// Sequences what waited until fewer changes are unstable. Whether there was any.
     pub(super) fn uncrowd(&mut self, cx: &mut Cx<'_>) -> bool {
         let mut any = false;
-        while self.seq.0 + 1 - self.stable.0 < UNSTABLE_MAX {
+        while !self.is_crowded() {
             let Some(id) = self.crowded.pop_front() else {
                 break;
             };

@@ -25,6 +25,13 @@ pub(super) struct Shrink {
     step: Step,
 }
 
+impl Shrink {
+    /// Whether those who remain have flushed.
+    pub fn is_flushed(self) -> bool {
+        !matches!(self.step, Step::Flush { .. })
+    }
+}
+
 impl Primary {
     pub(super) fn advance_shrink(&mut self, cx: &mut Cx<'_>) {
         if self.phase != Phase::Serving || self.failing {

@@ -10,7 +10,7 @@ impl Primary {
         if !cx.store.windows.is_complete() {
             // Whether a change that is sent again took effect cannot be known here. That matters
             // only where another session's change can have come in between.
-            if cx.record.shared {
+            if cx.record.shared && !cx.config.canaries.trust_lost_windows {
                 let (sessions, term) = (&cx.record.sessions, self.term);
                 cx.store.windows.give_up(sessions, term);
             } else {

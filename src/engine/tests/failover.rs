@@ -1,10 +1,10 @@
 //! Losing replicas and primaries.
 
 use super::world::*;
-use crate::engine::io::Note;
+use crate::engine::io::{Buf, Direction, Event, LinkId, Note};
 use crate::record::ReplicaState;
 use crate::types::*;
-use crate::wire::frame::Ask;
+use crate::wire::frame::{Ask, Frame, Purpose};
 
 const MIB: u64 = 1 << 20;
 
@@ -77,6 +77,69 @@ fn the_flush_of_those_who_remain_clears_no_intent_of_the_one_that_leaves() {
     w.pass(D * 20);
     assert!(w.record.replicas[1].state.is_in_sync());
     w.assert_equal(&[0, 1]);
+}
+
+#[test]
+fn a_primary_that_cannot_flush_takes_nobody_out() {
+    let mut w = World::serving(2, 2, 16 * MIB);
+    w.write(0, 0, &block(1));
+    w.cut(0, 1);
+    w.nodes[0].fail_disk = Some(5);
+    w.pass(D * 3);
+    // The other one may hold what the failed disk has lost: it is to take over.
+    assert!(w.record.replicas[1].state.is_in_sync());
+    assert_eq!(w.record.primary, None);
+    w.heal();
+    w.promote(1);
+    w.pass(D * 20);
+    assert_eq!(w.read(1, 0, 4096), block(1));
+    assert!(behind(&w, 0));
+}
+
+#[test]
+fn a_primary_asks_for_a_new_term_long_before_its_numbers_end() {
+    let mut w = World::serving(2, 2, 16 * MIB);
+    w.write(0, 0, &block(1));
+    w.nodes[0].volume.as_mut().unwrap().give_out(1 << 39);
+    w.write(0, 4096, &block(2));
+    w.pass(D);
+    assert_eq!(w.record.primary, None);
+    w.promote(0);
+    w.pass(D);
+    w.write(0, 8192, &block(3));
+    w.assert_equal(&[0, 1]);
+}
+
+#[test]
+fn a_term_that_leaves_no_numbers_is_refused() {
+    let mut w = World::serving(2, 2, 16 * MIB);
+    for term in [Term(0), Term(1 << 24), Term(u64::MAX)] {
+        let link = LinkId(900);
+        let peer = NodeId(0);
+        w.inject(
+            1,
+            Event::LinkUp {
+                link,
+                peer,
+                incarnation: Incarnation(1),
+                direction: Direction::In,
+            },
+        );
+        let frame = Frame::Attach {
+            term,
+            entry: Index(1),
+            purpose: Purpose::InSync,
+            resync: 1,
+        };
+        let buf = Buf::NONE;
+        w.inject(1, Event::Frame { link, frame, buf });
+        let seq = Seq(5);
+        let frame = Frame::Reconciled { through: seq };
+        w.inject(1, Event::Frame { link, frame, buf });
+    }
+    // The real one goes on.
+    w.write(0, 0, &block(1));
+    assert!(w.record.replicas[1].state.is_in_sync());
 }
 
 #[test]

@@ -168,6 +168,78 @@ fn a_target_that_loses_power_is_copied_again() {
 }
 
 #[test]
+fn grow_waits_for_the_changes_that_were_answered_before_the_replica_counted() {
+    let mut w = World::serving(2, 2, 32 * MIB);
+    w.write(0, 0, &block(1));
+    w.write(0, 3 * MIB, &block(1));
+    // The intents are cleared.
+    w.pass(std::time::Duration::from_secs(3));
+    w.cut(0, 1);
+    w.pass(D * 3);
+    w.write(0, 0, &block(2));
+    // The copy is held up, and a change meets an intent that is not durable yet.
+    w.nodes[1].hold_disk = true;
+    w.nodes[1].hold_meta = true;
+    w.heal();
+    w.pass(D / 2);
+    w.write(0, 3 * MIB, &block(3));
+    w.release_disk(1);
+    w.pass(D);
+    w.flush(0);
+    w.pass(std::time::Duration::from_secs(3));
+    w.power_off(1);
+    w.start(1);
+    w.pass(D * 20);
+    assert!(w.record.replicas[1].state.is_in_sync());
+    w.assert_equal(&[0, 1]);
+}
+
+/// A replica that is being resynced, and whose disk hangs with a copy of the first block under way.
+fn hanging() -> World {
+    let mut w = World::serving(2, 2, 32 * MIB);
+    w.write(0, 0, &block(1));
+    w.cut(0, 1);
+    w.pass(D * 3);
+    w.write(0, 0, &block(2));
+    w.nodes[1].hold_disk = true;
+    w.heal();
+    w.pass(D / 2);
+    w
+}
+
+/// Writes to this block, which somebody else may hold up for a while, but not for ever.
+fn write_in_time(w: &mut World, at: u64) {
+    let tag = w.write_begin(0, at * 4096, &block(3));
+    w.run();
+    if w.result(0, tag).is_none() {
+        w.pass(std::time::Duration::from_secs(6));
+    }
+    assert_eq!(w.result(0, tag), Some(0), "write of block {at}");
+}
+
+#[test]
+fn a_replica_that_owes_thousands_of_changes_is_let_go() {
+    let mut w = hanging();
+    for at in 0..5000 {
+        write_in_time(&mut w, 256 + at);
+    }
+    w.release_disk(1);
+    w.pass(D * 100);
+    assert!(w.record.replicas[1].state.is_in_sync());
+    w.assert_equal(&[0, 1]);
+}
+
+#[test]
+fn a_copy_that_hangs_holds_up_nobody_for_long() {
+    let mut w = hanging();
+    write_in_time(&mut w, 0);
+    w.release_disk(1);
+    w.pass(D * 100);
+    assert!(w.record.replicas[1].state.is_in_sync());
+    w.assert_equal(&[0, 1]);
+}
+
+#[test]
 fn a_primary_that_was_never_acknowledged_comes_back_clean() {
     // Row 17: the write is on the dead primary only; its own intent tells.
     let mut w = World::serving(2, 2, 32 * MIB);

@@ -26,6 +26,8 @@ pub(super) struct Node {
     asked: BTreeMap<u32, (Ask, Extent)>,
     pub hold_disk: bool,
     held_disk: Vec<(DiskId, DiskOp)>,
+    /// Metadata does not reach the disk any more.
+    pub hold_meta: bool,
     pub fail_disk: Option<u16>,
     pub lease: bool,
     pub disconnected: u32,
@@ -136,6 +138,7 @@ impl World {
                 asked: BTreeMap::new(),
                 hold_disk: false,
                 held_disk: Vec::new(),
+                hold_meta: false,
                 fail_disk: None,
                 lease: true,
                 disconnected: 0,
@@ -206,6 +209,7 @@ impl World {
             self.disk_act(node, op);
         }
         self.nodes[node].hold_disk = false;
+        self.nodes[node].hold_meta = false;
         self.nodes[node].volume = None;
         let links: Vec<u32> = self
             .links
@@ -553,6 +557,12 @@ impl World {
 
     // Time and order.
 
+    /// As if it had come from outside.
+    pub fn inject(&mut self, node: usize, event: Event) {
+        self.queue.push_back(Item::Event(node, event));
+        self.run();
+    }
+
     /// Lets time pass, in steps, and everything that comes due happen.
     pub fn pass(&mut self, span: Duration) {
         let end = self.now.after(span);
@@ -671,6 +681,9 @@ impl World {
                 n.replies.insert(tag.0, (errno, data));
             }
             Effect::Disk { id, op } => {
+                if self.nodes[node].hold_meta && matches!(op, DiskOp::Meta { .. }) {
+                    return;
+                }
                 if self.nodes[node].hold_disk {
                     // Written from as it is now.
                     self.nodes[node].held_disk.push((id, op));

@@ -3,7 +3,7 @@
 use super::{Volume, with_primary, with_replica};
 use crate::engine::io::{Buf, Direction, Effect, Effects, LinkId};
 use crate::engine::primary::{Cx, Entrant, Heard, Primary, Source, turn_away};
-use crate::engine::replica::{ReplicaCx, refuse};
+use crate::engine::replica::{ReplicaCx, TERM_MAX, refuse};
 use crate::engine::store::release;
 use crate::types::{NodeId, Term, Time};
 use crate::wire::frame::{Ask, Frame, Refusal};
@@ -108,6 +108,11 @@ impl Volume {
                 resync,
                 ..
             } => {
+                if term == Term(0) || term > TERM_MAX {
+                    // Nobody has granted this.
+                    out.push(Effect::Close { link });
+                    return;
+                }
                 let Some(store) = &self.store else {
                     refuse(link, Refusal::NoStore, term, out);
                     return;
