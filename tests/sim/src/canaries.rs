@@ -53,6 +53,9 @@ canaries! {
         keep_old_link_frames
         send_overlapping
         prune_window_at_stable
+        skip_window_handover
+        trust_lost_windows
+        grow_unacknowledged
         skip_reconcile
         reconcile_without_own_window
         restarted_replica_reports_nothing
@@ -67,5 +70,7 @@ canaries! {
         unheard_counts_as_lost
         both_in_sync_after_loss
         forget_promise_at_restart
+        long_lease
+        acknowledge_before_durable
         double_vote;
 }
