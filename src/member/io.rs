@@ -41,6 +41,13 @@ impl Timing {
         }
     }
 
+    /// Whether a lease ends before the silence that ends it, on clocks that drift apart.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        let lease = self.lease.as_secs_f64() * (1.0 + Self::DRIFT);
+        lease <= self.suspicion().as_secs_f64() * (1.0 - Self::DRIFT)
+    }
+
     /// D: silence after which a node is suspected.
     #[must_use]
     pub fn suspicion(&self) -> Duration {

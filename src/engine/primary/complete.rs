@@ -6,6 +6,7 @@
 
 use super::op::{Answer, Kind, Source, State};
 use super::peer::Fault;
+use super::shrink::Shrink;
 use super::{Cx, LocalAnswer, NONE, Primary, RING};
 use crate::engine::io::{Buf, Effect, LinkId, Note};
 use crate::engine::store::release;
@@ -303,7 +304,7 @@ impl Primary {
             let unreachable = matches!(peer.fault, Some(Fault::Gone | Fault::Stalled));
             peer.counts && unreachable && (peer.state.is_in_sync() || peer.grow.is_some())
         };
-        let flushed = self.shrink.is_some_and(|shrink| shrink.is_flushed());
+        let flushed = self.shrink.is_some_and(Shrink::is_flushed);
         let others = self
             .peers
             .iter()

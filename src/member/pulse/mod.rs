@@ -66,6 +66,7 @@ impl Pulse {
     #[must_use]
     pub fn new(config: PulseConfig, now: Time) -> Self {
         assert!(usize::from(config.nodes) <= NODES_MAX && config.me.0 < config.nodes);
+        assert!(config.timing.is_safe(), "a lease that outlives its silence");
         // Whoever is not heard within D of our start is suspected then.
         let mut peers = [Peer::unheard(now); NODES_MAX];
         peers[usize::from(config.me.0)].incarnation = config.incarnation;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cluster::{Cluster, VOLUME};
-use crate::member::io::{CoreNote, Proposal};
+use crate::member::io::{CoreNote, Proposal, Timing};
 use crate::record::{SessionRecord, VolumeChange};
 use crate::types::{NodeId, SessionId};
 
@@ -21,6 +21,22 @@ fn open_session(cluster: &Cluster, id: u64, node: usize) -> Proposal {
                 gateway: NodeId(node as u8),
             },
         },
+    }
+}
+
+#[test]
+fn leases_end_before_the_silence_that_ends_them() {
+    for interval in [10, 11, 100, 333, 1000] {
+        let timing = Timing::every(ms(interval));
+        assert!(timing.is_safe());
+        let long = timing.suspicion() * 85 / 100;
+        assert!(
+            !Timing {
+                lease: long,
+                ..timing
+            }
+            .is_safe()
+        );
     }
 }
 
