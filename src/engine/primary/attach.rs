@@ -309,7 +309,7 @@ impl Primary {
         let bit = 1 << at;
         let copying = |op: &Op| {
             let its = matches!(op.kind, Kind::Copy { peer, .. } if usize::from(peer) == at);
-            its && op.state == State::Sent
+            its && matches!(op.state, State::Comparing | State::Sent)
         };
         self.peers[at].configures > 0
             || self.rounds.iter().any(|round| round.waiting & bit != 0)
