@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::cluster::Cluster;
+use super::faults::open_session;
 use crate::member::Canaries;
 
 const OFF: Canaries = Canaries {
@@ -68,6 +69,43 @@ fn forget_promise_at_restart() {
     };
     assert!(noticed(800, |seed| heard_again(seed, true, canaries)) > 0);
     assert_eq!(noticed(800, |seed| heard_again(seed, true, OFF)), 0);
+}
+
+/// All lose their power while an entry is being agreed; the leader comes back last.
+fn power_cut(seed: u64, canaries: Canaries) -> Vec<String> {
+    let mut cluster = Cluster::serving_with(3, 2, seed, canaries);
+    cluster.write_time = Duration::from_millis(3);
+    for round in 1..4 {
+        let Some(leader) = cluster.leader() else {
+            break;
+        };
+        let session = open_session(&cluster, round, leader);
+        cluster.propose(leader, session);
+        let at = cluster.network.random.below(6_000);
+        cluster.run(Duration::from_micros(at));
+        let agreed = cluster.record().expect("it is there").openings;
+        let others: Vec<_> = (0..3).filter(|&node| node != leader).collect();
+        (0..3).for_each(|node| cluster.power_off(node));
+        others.iter().for_each(|&node| cluster.start(node));
+        cluster.run(Duration::from_millis(200));
+        cluster.start(leader);
+        cluster.run(Duration::from_millis(200));
+        let openings = cluster.status(others[0]).volumes[0].0.openings;
+        if openings < agreed {
+            cluster.violations.push(format!("opening {agreed} is lost"));
+        }
+    }
+    cluster.violations
+}
+
+#[test]
+fn acknowledge_before_durable() {
+    let canaries = Canaries {
+        acknowledge_before_durable: true,
+        ..OFF
+    };
+    assert!(noticed(50, |seed| power_cut(seed, canaries)) > 0);
+    assert_eq!(noticed(50, |seed| power_cut(seed, OFF)), 0);
 }
 
 /// Two voters that do not hear each other both ask the third for its vote.

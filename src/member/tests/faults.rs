@@ -11,7 +11,7 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn open_session(cluster: &Cluster, id: u64, node: usize) -> Proposal {
+pub(super) fn open_session(cluster: &Cluster, id: u64, node: usize) -> Proposal {
     Proposal::Volume {
         volume: VOLUME,
         prev: cluster.record().unwrap().last_entry,

@@ -2,7 +2,7 @@
 
 use steadfast::engine::io::DiskId;
 use steadfast::node::{Signal, ToVolume};
-use steadfast::record::ReplicaState;
+use steadfast::record::{ReplicaState, VolumeChange};
 use steadfast::types::NodeId;
 
 use super::event::{Event, Happening, Part};
@@ -299,9 +299,17 @@ impl World {
         let Some(record) = self.known.record() else {
             return false;
         };
+        // One whose leaving has been proposed may be out by now.
+        let leaving = match self.proposed {
+            Some((_, prev, VolumeChange::Shrink { replica, .. })) if prev == record.last_entry => {
+                Some(replica)
+            }
+            _ => None,
+        };
         record.in_sync().any(|replica| {
             let other = self.node(replica.node);
             replica.node != node
+                && Some(replica.node) != leaving
                 && replica.state == (ReplicaState::InSync { boot: other.boot })
                 && Some(replica.store) == other.store
                 && other.powered
