@@ -163,6 +163,12 @@ impl SessionWindows {
         self.complete = true;
     }
 
+    /// Changes were applied elsewhere that this replica has not seen: its own windows count for
+    /// nothing beside the primary's.
+    pub fn missed_changes(&mut self) {
+        self.complete = false;
+    }
+
     /// The windows were lost on every replica: every session that the record lists is over, newer
     /// ones begin afresh.
     pub fn give_up(&mut self, sessions: &[SessionRecord], term: Term) {

@@ -266,6 +266,9 @@ impl Primary {
                     self.caught_up(at, cx);
                     return;
                 }
+                // It has all windows now, and is told so before the log says that it is in sync.
+                let flushed = Seq(0);
+                send(link, Frame::Watermark { stable, flushed }, Buf::NONE, cx);
                 send(link, Frame::Flush { id }, Buf::NONE, cx);
             }
             Step::Catching { .. } | Step::Flushing { .. } => {}

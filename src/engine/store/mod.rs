@@ -341,6 +341,7 @@ impl Store {
     pub fn set_behind(&mut self) {
         self.clearing = Clearing::Stable;
         self.keep_held = true;
+        self.windows.missed_changes();
     }
 
     /// This replica counts from now on, but the log does not say yet that it is in sync.

@@ -52,6 +52,30 @@ fn a_cut_replica_gets_what_it_missed_and_nothing_else() {
 }
 
 #[test]
+fn a_replica_that_was_cut_off_learns_which_changes_it_missed() {
+    let mut w = World::with(3, 2, 16 * MIB, true, Canaries::default());
+    w.promote(0);
+    w.write(2, 0, &block(1));
+    w.cut(0, 1);
+    w.pass(D * 3);
+    assert!(!w.record.replicas[1].state.is_in_sync());
+    // Takes effect while node 1 is away; its client does not hear of it.
+    w.hold.push((0, 2));
+    let tag = w.write_begin(2, 4096, &block(2));
+    w.run();
+    w.write(0, 4096, &block(3));
+    w.heal();
+    w.pass(D * 10);
+    assert!(w.record.replicas[1].state.is_in_sync());
+    w.kill(0);
+    w.hold.clear();
+    w.promote(1);
+    w.pass(D * 5);
+    assert_eq!(w.result(2, tag), Some(0));
+    assert_eq!(w.read(2, 4096, 4096), block(3), "it took effect twice");
+}
+
+#[test]
 fn writes_go_on_during_a_resync() {
     let mut w = World::serving(2, 2, 32 * MIB);
     for region in 0..16 {
