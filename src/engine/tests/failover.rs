@@ -1,6 +1,7 @@
 //! Losing replicas and primaries.
 
 use super::world::*;
+use crate::engine::Canaries;
 use crate::engine::io::{Buf, Direction, Event, LinkId, Note};
 use crate::record::ReplicaState;
 use crate::types::*;
@@ -94,6 +95,38 @@ fn a_primary_that_cannot_flush_takes_nobody_out() {
     w.pass(D * 20);
     assert_eq!(w.read(1, 0, 4096), block(1));
     assert!(behind(&w, 0));
+}
+
+/// A write whose answer is lost is overwritten by another gateway; then every window is lost.
+fn windows_lost(canaries: Canaries) -> World {
+    let mut w = World::with(3, 2, 16 * MIB, true, canaries);
+    w.promote(0);
+    w.write(2, 0, &block(1));
+    w.hold.push((0, 2));
+    w.write_begin(2, 0, &block(2));
+    w.run();
+    w.write(1, 0, &block(3));
+    w.kill(0);
+    w.kill(1);
+    w.hold.clear();
+    w.start(0);
+    w.start(1);
+    w.promote(0);
+    w.pass(D * 10);
+    w
+}
+
+#[test]
+fn a_session_whose_windows_are_lost_undoes_nothing() {
+    let mut w = windows_lost(Canaries::default());
+    assert_eq!(w.nodes[2].disconnected, 1);
+    assert_eq!(w.read(0, 0, 4096), block(3));
+    let canaries = Canaries {
+        trust_lost_windows: true,
+        ..Canaries::default()
+    };
+    let mut w = windows_lost(canaries);
+    assert_eq!(w.read(0, 0, 4096), block(2));
 }
 
 #[test]

@@ -191,9 +191,10 @@ fn a_target_that_loses_power_is_copied_again() {
     w.assert_equal(&[0, 1]);
 }
 
-#[test]
-fn grow_waits_for_the_changes_that_were_answered_before_the_replica_counted() {
-    let mut w = World::serving(2, 2, 32 * MIB);
+/// Power is lost after a replica has grown, or should have, with a change on its way.
+fn power_lost_after_grow(canaries: Canaries) -> World {
+    let mut w = World::with(2, 2, 32 * MIB, false, canaries);
+    w.promote(0);
     w.write(0, 0, &block(1));
     w.write(0, 3 * MIB, &block(1));
     // The intents are cleared.
@@ -215,7 +216,19 @@ fn grow_waits_for_the_changes_that_were_answered_before_the_replica_counted() {
     w.start(1);
     w.pass(D * 20);
     assert!(w.record.replicas[1].state.is_in_sync());
+    w
+}
+
+#[test]
+fn grow_waits_for_the_changes_that_were_answered_before_the_replica_counted() {
+    let w = power_lost_after_grow(Canaries::default());
     w.assert_equal(&[0, 1]);
+    let canaries = Canaries {
+        grow_unacknowledged: true,
+        ..Canaries::default()
+    };
+    let w = power_lost_after_grow(canaries);
+    assert_ne!(w.data(0, 3 * MIB, 4096), w.data(1, 3 * MIB, 4096));
 }
 
 /// A replica that is being resynced, and whose disk hangs with a copy of the first block under way.

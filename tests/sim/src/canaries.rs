@@ -54,8 +54,6 @@ canaries! {
         send_overlapping
         prune_window_at_stable
         skip_window_handover
-        trust_lost_windows
-        grow_unacknowledged
         skip_reconcile
         reconcile_without_own_window
         restarted_replica_reports_nothing
@@ -71,6 +69,5 @@ canaries! {
         both_in_sync_after_loss
         forget_promise_at_restart
         long_lease
-        acknowledge_before_durable
         double_vote;
 }
