@@ -198,13 +198,18 @@ impl Pulse {
             if node != self.config.me && !peer.suspected && silent {
                 self.suspect(node, out);
             }
-            if let Some(incarnation) = peer.owed
-                && self.promise_due(node) <= now
-            {
-                self.peer_mut(node).owed = None;
-                let forbidden = PulseSignal::Forbidden { node, incarnation };
-                out.push(PulseEffect::Signal(forbidden));
-            }
+            self.pay(now, node, out);
+        }
+    }
+
+    /// Says `Forbidden` if it is owed and the incarnation has certainly no lease from us any more.
+    fn pay(&mut self, now: Time, node: NodeId, out: &mut Vec<PulseEffect>) {
+        if let Some(incarnation) = self.peer(node).owed
+            && (self.peer(node).has_ended(incarnation) || self.promise_due(node) <= now)
+        {
+            self.peer_mut(node).owed = None;
+            let forbidden = PulseSignal::Forbidden { node, incarnation };
+            out.push(PulseEffect::Signal(forbidden));
         }
     }
 
@@ -282,6 +287,9 @@ impl Pulse {
         peer.sequence = heartbeat.sequence;
         peer.heard_at = now;
         peer.hears_us = own.incarnation == incarnation && !own.suspected && !own.refused;
+        // Before the new incarnation is acknowledged, which would put off what is due for the old.
+        self.pay(now, node, out);
+        let peer = self.peer_mut(node);
         if peer.reach != reach {
             peer.reach = reach;
             out.push(PulseEffect::Signal(PulseSignal::Reach { node, reach }));
@@ -410,8 +418,7 @@ impl Pulse {
     ) {
         let peer = self.peer_mut(node);
         peer.forbidden = peer.forbidden.max(incarnation);
-        // Who has a newer incarnation has ended the older one.
-        let certificate = certificate || peer.dead >= incarnation || peer.incarnation > incarnation;
+        let certificate = certificate || peer.has_ended(incarnation);
         if certificate || self.promise_due(node) <= now {
             let peer = self.peer_mut(node);
             peer.owed = peer.owed.filter(|&owed| owed > incarnation);

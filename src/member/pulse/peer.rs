@@ -49,6 +49,12 @@ impl Peer {
         self.forbidden.max(self.dead)
     }
 
+    /// Whether the incarnation is known to be over without our doing: it is dead, or the node has a
+    /// newer one, and who takes a newer one has ended the older one first.
+    pub(super) fn has_ended(&self, incarnation: Incarnation) -> bool {
+        self.dead >= incarnation || self.incarnation > incarnation
+    }
+
     /// Whether the heartbeat is no replay, not overtaken by a newer one, and not of a dead run.
     pub(super) fn is_news(&self, heartbeat: &Heartbeat) -> bool {
         let newer = (self.incarnation, self.sequence) < (heartbeat.incarnation, heartbeat.sequence);

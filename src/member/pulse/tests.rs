@@ -1,1 +1,101 @@
+use std::time::Duration;
 
+use super::*;
+
+const ME: NodeId = NodeId(0);
+const OTHER: NodeId = NodeId(1);
+
+fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+fn pulse(me: NodeId, incarnation: u64, now: Time) -> Pulse {
+    let config = PulseConfig {
+        me,
+        nodes: 3,
+        voters: (0..3).map(NodeId).collect(),
+        configuration: 1,
+        timing: Timing::every(ms(10)),
+        boot: BootId(1),
+        incarnation: Incarnation(incarnation),
+        forbidden: Vec::new(),
+        canaries: Canaries::default(),
+    };
+    Pulse::new(config, now)
+}
+
+/// Both beat, and hear each other.
+fn beat(this: &mut Pulse, other: &mut Pulse, now: Time, out: &mut Vec<PulseEffect>) {
+    this.step(now, PulseEvent::Tick, out);
+    other.step(now, PulseEvent::Tick, &mut Vec::new());
+    let datagram = PulseDatagram::Heartbeat(this.heartbeat(OTHER));
+    other.step(now, PulseEvent::Datagram(&datagram), &mut Vec::new());
+    let datagram = PulseDatagram::Heartbeat(other.heartbeat(ME));
+    this.step(now, PulseEvent::Datagram(&datagram), out);
+}
+
+fn promises(out: &[PulseEffect]) -> Vec<(NodeId, Incarnation)> {
+    out.iter()
+        .filter_map(|effect| match effect {
+            PulseEffect::Signal(PulseSignal::Forbidden { node, incarnation }) => {
+                Some((*node, *incarnation))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_promise_is_given_although_a_newer_incarnation_is_acknowledged() {
+    let mut now = Time(1_000_000_000);
+    let (mut this, mut other) = (pulse(ME, 1, now), pulse(OTHER, 1, now));
+    for _ in 0..10 {
+        beat(&mut this, &mut other, now, &mut Vec::new());
+        now = now.after(ms(10));
+    }
+    let forbid = PulseEvent::Forbid {
+        node: OTHER,
+        incarnation: Incarnation(1),
+        certificate: false,
+    };
+    let mut out = Vec::new();
+    this.step(now, forbid, &mut out);
+    assert_eq!(promises(&out), [], "it has been acknowledged just now");
+    // The node goes on in a new incarnation, which is heard and acknowledged ever after.
+    other.step(
+        now,
+        PulseEvent::Adopt {
+            incarnation: Incarnation(2),
+        },
+        &mut Vec::new(),
+    );
+    for _ in 0..10 {
+        now = now.after(ms(10));
+        beat(&mut this, &mut other, now, &mut out);
+    }
+    assert_eq!(promises(&out), [(OTHER, Incarnation(1))]);
+}
+
+#[test]
+fn a_promise_is_given_when_the_last_acknowledgement_is_old_enough() {
+    let mut now = Time(1_000_000_000);
+    let (mut this, mut other) = (pulse(ME, 1, now), pulse(OTHER, 1, now));
+    for _ in 0..10 {
+        beat(&mut this, &mut other, now, &mut Vec::new());
+        now = now.after(ms(10));
+    }
+    let forbid = PulseEvent::Forbid {
+        node: OTHER,
+        incarnation: Incarnation(1),
+        certificate: false,
+    };
+    let mut out = Vec::new();
+    this.step(now, forbid, &mut out);
+    // It goes on beating, which changes nothing. The last acknowledgement was 10 ms ago.
+    beat(&mut this, &mut other, now.after(ms(5)), &mut out);
+    let due = now.after(this.config.timing.suspicion() - ms(10));
+    this.step(Time(due.0 - 1), PulseEvent::Tick, &mut out);
+    assert_eq!(promises(&out), []);
+    this.step(due, PulseEvent::Tick, &mut out);
+    assert_eq!(promises(&out), [(OTHER, Incarnation(1))]);
+}
