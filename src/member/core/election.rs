@@ -38,6 +38,8 @@ pub(super) struct Election {
     votes: NodeSet,
     /// Whom a vote was given that is not durable yet, or not told yet.
     owed: Option<NodeId>,
+    /// Led, and had to give way just now.
+    deposed: bool,
     deferred: BTreeMap<NodeId, Deferred>,
 }
 
@@ -50,6 +52,7 @@ impl Election {
             ask_again: Time::ZERO,
             votes: NodeSet::EMPTY,
             owed: None,
+            deposed: false,
             deferred: BTreeMap::new(),
         }
     }
@@ -74,6 +77,12 @@ impl Core {
             return;
         }
         self.tell_vote(now, out);
+        if std::mem::take(&mut self.election.deposed) {
+            // Whoever asked for the larger term did not hear this leader, nor will it at once: who
+            // stands again without waiting is deposed again, and so on.
+            let hold = now.after(self.interval() * 2 + self.rank_delay());
+            self.election.hold_until = self.election.hold_until.max(hold);
+        }
         if !self.is_leaderless(now) {
             self.election.since = None;
             return;
@@ -258,6 +267,7 @@ impl Core {
     /// A larger term than ours is in use: whatever we were in ours is over.
     pub(super) fn follow_term(&mut self, term: u64) {
         self.log.set_ballot(Ballot { term, vote: None });
+        self.election.deposed |= matches!(self.role, Role::Leader(_));
         self.role = Role::Follower;
         self.leader = None;
         self.election.owed = None;

@@ -133,6 +133,28 @@ fn a_paused_primary_is_replaced_and_comes_back_in_place() {
 }
 
 #[test]
+fn two_that_wake_at_once_are_taken_in_without_a_quarrel() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::serving(3, 2, seed);
+        let primary = cluster.primary().unwrap();
+        let others: Vec<_> = (0..3).filter(|&node| node != primary).collect();
+        cluster.pause(others[0], ms(600));
+        cluster.run(ms(300));
+        cluster.pause(others[1], ms(300));
+        cluster.run(ms(299));
+        let term = cluster.status(primary).term;
+        let whole = cluster.run_until(ms(400), |c| {
+            c.running().all(|node| c.view(node).members.len() == 3)
+                && c.primary().is_some_and(|p| c.may_answer(p))
+        });
+        assert!(whole, "seed {seed}");
+        let terms = cluster.status(primary).term - term;
+        assert!(terms <= 4, "seed {seed}: {terms} terms");
+        cluster.assert_sound();
+    }
+}
+
+#[test]
 fn short_pauses_exclude_nobody() {
     for seed in 0..10 {
         let mut cluster = Cluster::serving(3, 2, seed);
