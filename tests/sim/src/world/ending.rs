@@ -102,20 +102,7 @@ impl World {
         if (nodes - 1) * 2 <= nodes {
             return;
         }
-        let Some(record) = self.known.record() else {
-            return;
-        };
-        let kept = record.in_sync().any(|replica| {
-            let ReplicaState::InSync { boot } = replica.state else {
-                return false;
-            };
-            let other = self.node(replica.node);
-            replica.node != node
-                && other.powered
-                && other.boot == boot
-                && other.store == Some(replica.store)
-        });
-        if !kept {
+        if !self.is_spare(node) {
             return;
         }
         if self.random.chance(500) {

@@ -294,8 +294,9 @@ impl World {
         );
     }
 
-    /// Whether another replica is in sync and well, so that this one's disk may be destroyed.
-    fn is_spare(&self, node: NodeId) -> bool {
+    /// Whether another replica is in sync and well, so that the cluster can do without this node and
+    /// its disk.
+    pub(super) fn is_spare(&self, node: NodeId) -> bool {
         let Some(record) = self.known.record() else {
             return false;
         };
