@@ -158,11 +158,21 @@ fn run(plan: Plan) -> bool {
 fn progress(summary: &Summary) {
     let seconds = summary.took.as_secs_f64().max(0.001);
     println!(
-        "{:>9} schedules in {seconds:.0} s, {:.1} a second, {} broke a rule",
+        "{:>9} schedules in {seconds:.0} s, {:.1} a second, {} broke a rule{}",
         summary.runs,
         summary.runs as f64 / seconds,
         summary.failed.len(),
+        newest(summary)
     );
+}
+
+/// The newest failure in a few words: the rest is told at the end.
+fn newest(summary: &Summary) -> String {
+    let Some(outcome) = summary.failed.last() else {
+        return String::new();
+    };
+    let oracle = outcome.violation.as_ref().map_or("", |v| v.oracle);
+    format!(", the newest is seed {:x}: {oracle}", outcome.seed)
 }
 
 fn print_failure(outcome: &Outcome) {
