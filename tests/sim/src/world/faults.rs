@@ -2,7 +2,7 @@
 
 use steadfast::engine::io::DiskId;
 use steadfast::node::{Signal, ToVolume};
-use steadfast::record::{ReplicaState, VolumeChange};
+use steadfast::record::ReplicaState;
 use steadfast::types::NodeId;
 
 use super::event::{Event, Happening, Part};
@@ -301,16 +301,11 @@ impl World {
             return false;
         };
         // One whose leaving has been proposed may be out by now.
-        let leaving = match self.proposed {
-            Some((_, prev, VolumeChange::Shrink { replica, .. })) if prev == record.last_entry => {
-                Some(replica)
-            }
-            _ => None,
-        };
+        let leaving = |replica| self.leaving.contains(&(record.last_entry, replica));
         record.in_sync().any(|replica| {
             let other = self.node(replica.node);
             replica.node != node
-                && Some(replica.node) != leaving
+                && !leaving(replica.node)
                 && replica.state == (ReplicaState::InSync { boot: other.boot })
                 && Some(replica.store) == other.store
                 && other.powered

@@ -102,6 +102,8 @@ pub struct World {
     pub known: Known,
     /// What a volume asked of the log last.
     pub proposed: Option<(NodeId, Index, VolumeChange)>,
+    /// Replicas whose leaving has been proposed, and after which entry.
+    leaving: Vec<(Index, NodeId)>,
     /// What has been seen to happen.
     pub marks: Marks,
     /// The first rule that did not hold.
@@ -142,6 +144,7 @@ impl World {
             faulty: true,
             known: Known::default(),
             proposed: None,
+            leaving: Vec::new(),
             marks: Marks::default(),
             failed: None,
             tracing,

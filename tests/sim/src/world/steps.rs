@@ -548,6 +548,10 @@ impl World {
                     self.trace(node, || format!("volume: {event:?}"));
                     if let CoreEvent::Propose(Proposal::Volume { prev, change, .. }) = event {
                         self.proposed = Some((node, prev, change));
+                        if let VolumeChange::Shrink { replica, .. } = change {
+                            self.leaving.retain(|(after, _)| *after == prev);
+                            self.leaving.push((prev, replica));
+                        }
                     }
                     self.signal(node, Part::Reactor, Signal::Core(event));
                 }
