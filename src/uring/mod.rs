@@ -13,6 +13,7 @@ mod clock;
 mod config;
 mod disk;
 mod effects;
+mod hear;
 mod inbound;
 mod kit;
 mod lease_cell;
@@ -31,6 +32,7 @@ mod session;
 mod slab;
 mod slots;
 mod socket;
+mod stop;
 mod token;
 
 pub use config::{Limits, NbdAddress, Peer, ReactorConfig, Store, VolumeSetup};

@@ -3,11 +3,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_uring::{opcode, types};
 use nbd_server::{Export, Flags};
 
 use super::clock;
@@ -16,7 +14,7 @@ use super::disk::Disk;
 use super::kit::Kit;
 use super::lease_cell::LeaseCell;
 use super::link::{Credentials, Link};
-use super::message::{Figures, Inbox, Input, Output};
+use super::message::{Inbox, Input, Output};
 use super::progress_cell::ProgressCell;
 use super::reactor::Listener;
 use super::requests::Requests;
@@ -28,7 +26,6 @@ use super::slots::Slots;
 use super::token::Token;
 use crate::engine::io::{Effects, Event};
 use crate::engine::{Canaries, Timing, VolumeConfig};
-use crate::node::ToVolume;
 use crate::types::Time;
 use crate::wire::handshake::Identity;
 use crate::wire::key::ClusterKey;
@@ -47,8 +44,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Completions that one pass handles, so that the first answers go while later ones are prepared;
 /// for the reason see the ring's `SUBMIT_EVERY`.
 const HANDLED_MAX: usize = 4;
-/// How long `Input::Stop` waits for the kernel to end what is in flight.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Everything a reactor's thread owns.
 pub(super) struct Pass {
@@ -81,19 +76,19 @@ pub(super) struct Pass {
     pub(super) output: Box<dyn FnMut(Output) + Send>,
     /// Effects being carried out; swapped with those of a volume.
     pub(super) spare: Effects,
-    inbox: Arc<Inbox>,
-    inputs: Vec<Input>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) inputs: Vec<Input>,
     lease: Arc<LeaseCell>,
     progress: Arc<ProgressCell>,
-    completions: Vec<Completion>,
+    pub(super) completions: Vec<Completion>,
     /// What the inbox's eventfd is read into.
-    wake: Box<[u8; 8]>,
+    pub(super) wake: Box<[u8; 8]>,
     tell_at: Time,
     housekeeping_at: Time,
     failed_listeners: Vec<u32>,
     /// Somebody may be waiting for an answer that the lease does not cover.
     lapsed: bool,
-    stopping: bool,
+    pub(super) stopping: bool,
 }
 
 /// What does not change.
@@ -394,80 +389,6 @@ impl Pass {
         }
     }
 
-    fn listen_to_inbox(&mut self) {
-        let entry = opcode::Read::new(
-            types::Fd(self.inbox.wake_fd().as_raw_fd()),
-            self.wake.as_mut_ptr(),
-            8,
-        )
-        .build();
-        // SAFETY: `wake` is boxed and used for nothing else; it and the inbox live until `stop` has
-        // seen the last completion, or for ever.
-        unsafe { self.kit.ring.push(entry, Token::Wake) };
-    }
-
-    /// Takes what other threads have said.
-    fn hear(&mut self) {
-        let mut inputs = std::mem::take(&mut self.inputs);
-        self.inbox.take(&mut inputs);
-        for input in inputs.drain(..) {
-            match input {
-                Input::Volume(told) => self.told(&told),
-                Input::Query(answer) => {
-                    // Whoever asked may have gone.
-                    let _ = answer.send(self.figures());
-                }
-                Input::Stop => self.stopping = true,
-            }
-        }
-        self.inputs = inputs;
-        // The lease may have begun anew.
-        for served in &mut self.volumes {
-            served.stepped = true;
-        }
-    }
-
-    fn told(&mut self, told: &ToVolume) {
-        let now = self.kit.now;
-        if let ToVolume::Incarnation(incarnation) = told {
-            self.credentials.identity.incarnation = *incarnation;
-        }
-        for volume in 0..self.volumes.len() {
-            let served = &mut self.volumes[volume];
-            let out = &mut served.effects;
-            match told {
-                ToVolume::Record(record) if record.id == served.id => {
-                    served.engine.set_record(now, record, out);
-                }
-                ToVolume::Demote { volume, prefer } if *volume == served.id => {
-                    served.engine.demote(now, *prefer, out);
-                }
-                ToVolume::Record(_) | ToVolume::Demote { .. } => continue,
-                ToVolume::View(view) => served.engine.set_view(now, view, out),
-                ToVolume::Incarnation(incarnation) => {
-                    served.engine.set_incarnation(now, *incarnation, out);
-                }
-                ToVolume::Hearing { node, heard } => {
-                    let (node, heard) = (*node, *heard);
-                    served.engine.step(now, Event::Hearing { node, heard }, out);
-                }
-            }
-            served.stepped = true;
-            self.apply(volume);
-        }
-        self.deliver();
-    }
-
-    fn figures(&self) -> Figures {
-        Figures {
-            clients: self.clients.len(),
-            links: self.links.iter().filter(|(_, link)| link.is_up()).count(),
-            disk: self.kit.disk.len(),
-            buffers: self.kit.slab.used(),
-            requests: self.requests.len(),
-        }
-    }
-
     /// Does what the clock asks for.
     fn housekeeping(&mut self) {
         let now = self.kit.now;
@@ -498,45 +419,5 @@ impl Pass {
         self.failed_listeners.push(listener);
         let then = self.kit.now.after(ACCEPT_AGAIN);
         self.watch(then);
-    }
-
-    /// Ends everything: closes all connections and waits for the kernel. Whether it has ended all.
-    fn stop(&mut self) -> io::Result<bool> {
-        self.end_clients();
-        self.end_links();
-        self.end_accepts();
-        // Ends the read of the inbox.
-        self.inbox.wake();
-        let limit = clock::now().after(STOP_LIMIT);
-        while self.kit.ring.in_flight() > 0 && clock::now() < limit {
-            self.kit.ring.wait(Some(Duration::from_millis(100)))?;
-            let mut completions = std::mem::take(&mut self.completions);
-            self.kit.ring.reap(&mut completions, usize::MAX);
-            for completion in completions.drain(..) {
-                self.ended(completion);
-            }
-            self.completions = completions;
-        }
-        Ok(self.kit.ring.in_flight() == 0)
-    }
-
-    /// A completion while stopping: nothing follows from it, but what is left of a transfer.
-    fn ended(&mut self, completion: Completion) {
-        match completion.token {
-            Token::Disk(slot) => {
-                let Kit {
-                    ring, slab, disk, ..
-                } = &mut self.kit;
-                disk.ended(ring, slab, slot, completion.count());
-            }
-            Token::ClientReceive(_)
-            | Token::ClientSend(_)
-            | Token::LinkReceive(_)
-            | Token::LinkSend(_)
-            | Token::LinkConnect(_)
-            | Token::Accept(_)
-            | Token::Wake
-            | Token::Cancel => {}
-        }
     }
 }

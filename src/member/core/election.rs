@@ -56,6 +56,12 @@ impl Election {
             deferred: BTreeMap::new(),
         }
     }
+
+    /// Somebody has won.
+    pub(super) fn end_hold(&mut self, now: Time) {
+        self.hold_until = now;
+        self.deposed = false;
+    }
 }
 
 impl Core {

@@ -57,7 +57,7 @@ pub(super) struct Cluster {
     pub(super) now: Time,
     pub(super) network: Network,
     pub(super) nodes: Vec<Node>,
-    timing: Timing,
+    pub(super) timing: Timing,
     voters: NodeSet,
     canaries: Canaries,
     pub(super) write_time: Duration,

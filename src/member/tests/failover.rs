@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cluster::Cluster;
-use crate::member::io::CoreNote;
+use crate::member::io::{CoreNote, Timing};
 use crate::record::VolumeChange;
 use crate::types::Time;
 
@@ -75,6 +75,42 @@ fn a_death_notice_saves_the_wait() {
     for seed in 0..40 {
         let span = failover(seed, true, true);
         assert!(span < ms(3), "seed {seed}: {span:?}");
+    }
+}
+
+#[test]
+fn a_leader_that_dies_soon_after_its_election_is_replaced_as_fast() {
+    for seed in 0..20 {
+        // Heartbeats are far apart, so that an election is recent for long.
+        let mut cluster = Cluster::new(3, 3, seed);
+        cluster.timing = Timing::every(ms(300));
+        for node in 0..3 {
+            cluster.start(node);
+        }
+        assert!(cluster.run_until(ms(20_000), |c| c.primary().is_some_and(|p| c.may_answer(p))));
+        cluster.run(ms(2_000));
+        for _ in 0..3 {
+            let primary = cluster.primary().unwrap();
+            let (incarnation, death) = (cluster.incarnation(primary), cluster.now);
+            cluster.kill(primary);
+            cluster.death_notice(primary, incarnation);
+            assert!(
+                cluster.run_until(ms(300), |c| promoted(c, death).is_some()),
+                "seed {seed}"
+            );
+            let span = promoted(&cluster, death).unwrap().since(death);
+            assert!(span < ms(3), "seed {seed}: {span:?}");
+            cluster.start(primary);
+            let whole = |c: &Cluster| {
+                let record = c.record();
+                record.is_some_and(|record| record.in_sync().count() > 1)
+                    && c.running().all(|node| c.view(node).members.len() == 3)
+                    && c.primary()
+                        .is_some_and(|p| c.may_answer(p) && c.leader() == Some(p))
+            };
+            assert!(cluster.run_until(ms(5_000), whole), "seed {seed}");
+        }
+        cluster.assert_sound();
     }
 }
 

@@ -102,7 +102,15 @@ fn main() {
             drop(std::fs::remove_dir_all(&dir));
             let mut sandbox = Sandbox::start(&dir, &["--size", "256MiB", "--profile", profile]);
             let lateness = Lateness::start();
-            let deaths: Vec<_> = (0..options.kills).map(|_| one(&sandbox, how)).collect();
+            let deaths: Vec<_> = (1..=options.kills)
+                .map(|number| {
+                    let death = one(&sandbox, how);
+                    let (pause, decision) = (milliseconds(death.pause), death.decision);
+                    let decision = decision.map_or("not told".to_owned(), milliseconds);
+                    eprintln!("{profile} {how:?} {number}: pause {pause}, decision {decision}");
+                    death
+                })
+                .collect();
             let late = lateness.stop();
             let mut pauses: Vec<_> = deaths.iter().map(|death| death.pause).collect();
             pauses.sort();
