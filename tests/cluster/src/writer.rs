@@ -134,6 +134,10 @@ impl Written {
             client
                 .read((self.first + block as u64) * BLOCK, &mut data)
                 .expect("read to verify");
+            if tag == 0 {
+                // An earlier writer may have been here.
+                continue;
+            }
             let first = self.first;
             let possible = [Some(tag), maybe]
                 .into_iter()
