@@ -149,6 +149,13 @@ impl Disk {
         number
     }
 
+    /// Nothing that is in flight will fail.
+    pub fn forgive(&mut self) {
+        for flight in self.flying.values_mut() {
+            flight.errno = 0;
+        }
+    }
+
     /// The job has its effect and ends. None if a loss of power or a crash took it.
     pub fn finish(&mut self, number: u64, random: &mut Random) -> Option<Finished> {
         let flight = self.flying.remove(&number)?;

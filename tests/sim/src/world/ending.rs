@@ -68,6 +68,9 @@ impl World {
         for node in 0..self.nodes.len() {
             let node = NodeId(node as u8);
             self.disk_heals(node);
+            if let Some(disk) = &mut self.nodes[node.0 as usize].disk {
+                disk.forgive();
+            }
             let Some(run) = self.nodes[node.0 as usize].run.as_mut() else {
                 continue;
             };
