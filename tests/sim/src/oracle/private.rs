@@ -47,9 +47,14 @@ impl Private {
     pub fn read(&mut self, value: u64, ret: Instant) -> Result<(), String> {
         if self.now().contains(&value) {
             if self.now().len() > 1 {
-                // Reading one of several possible values says which it was all along.
-                let last = self.versions.len() - 1;
-                self.versions[last].0 = vec![value];
+                if self.floating.contains(&value) {
+                    // Or a late change has happened: what was there before it may still come back.
+                    self.versions.push((vec![value], ret));
+                } else {
+                    // Reading one of several possible values says which it was all along.
+                    let last = self.versions.len() - 1;
+                    self.versions[last].0 = vec![value];
+                }
             }
             return Ok(());
         }
@@ -126,6 +131,18 @@ mod tests {
         r.crashed(40);
         assert!(r.clone().read(2, 50).is_err());
         r.read(3, 50).unwrap();
+    }
+
+    #[test]
+    fn a_late_change_may_look_like_a_value_that_was_possible() {
+        let mut r = Private::default();
+        r.changed(1, 10);
+        r.crashed(20);
+        // 1 was there, and the late change of 0 has happened: not durable either.
+        r.lost(0);
+        r.read(0, 30).unwrap();
+        r.crashed(40);
+        r.read(1, 50).unwrap();
     }
 
     #[test]
