@@ -105,10 +105,13 @@ pub struct Canaries {
     pub skip_reconcile: bool,
     /// A new primary reconciles what the others report but not what it holds itself (row 14).
     pub reconcile_without_own_window: bool,
-    /// A replica whose daemon restarted reports nothing in place of its active regions (row 14).
+    /// A replica whose daemon restarted reports nothing in place of its active regions (rows 14 and
+    /// 17).
     pub restarted_replica_reports_nothing: bool,
     /// A replica is shrunk out without a flush of the others, and answers go on meanwhile (row 3).
     pub shrink_without_flush: bool,
+    /// The flush of those who remain moves the watermark that the one who leaves still hears.
+    pub shrink_moves_watermark: bool,
     /// A read does not wait for overlapping changes that are not acknowledged.
     pub read_unacknowledged: bool,
     /// A replica takes frames of a primary of an older term.

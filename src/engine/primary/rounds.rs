@@ -164,13 +164,15 @@ impl Primary {
         if round.errno != 0 {
             self.flush_failed = Some(round.errno);
         }
-        if round.user == RoundUser::Shrink {
-            // Whoever leaves has not flushed, and would clear its intents if it heard of a new
-            // watermark before it is out.
-            return;
-        }
-        if round.errno == 0 {
+        let shrink = round.user == RoundUser::Shrink;
+        // Whoever leaves has not flushed, and would clear its intents if it heard of a new watermark
+        // before it is out.
+        let moves = !shrink || cx.config.canaries.shrink_moves_watermark;
+        if round.errno == 0 && moves {
             cx.store.set_watermarks(self.stable, round.covers, cx.out);
+        }
+        if shrink {
+            return;
         }
         let mut riders = std::mem::take(&mut self.flush_riders);
         for id in riders.drain(..) {

@@ -57,18 +57,24 @@ fn nothing_is_acknowledged_while_a_shrink_is_undecided() {
     w.assert_equal(&[0, 1, 2]);
 }
 
-#[test]
-fn the_flush_of_those_who_remain_clears_no_intent_of_the_one_that_leaves() {
-    let mut w = World::serving(2, 2, 16 * MIB);
+/// A replica that is heard no more, but still hears, is about to leave.
+fn leaving(canaries: Canaries) -> World {
+    let mut w = World::with(2, 2, 16 * MIB, false, canaries);
+    w.promote(0);
     w.write(0, 0, &block(1));
     w.flush(0);
     w.write(0, 0, &block(2));
-    // One way only: the replica still takes what the primary sends.
     w.hold.push((1, 0));
     w.hold_log = true;
     w.deafen(0, 1);
     w.pass(D * 20);
     assert!(!w.held_log.is_empty(), "no shrink was proposed");
+    w
+}
+
+#[test]
+fn the_flush_of_those_who_remain_clears_no_intent_of_the_one_that_leaves() {
+    let mut w = leaving(Canaries::default());
     assert!(w.volume(1).is_active(0), "the intent was cleared");
     w.power_off(1);
     w.hold.clear();
@@ -78,6 +84,11 @@ fn the_flush_of_those_who_remain_clears_no_intent_of_the_one_that_leaves() {
     w.pass(D * 20);
     assert!(w.record.replicas[1].state.is_in_sync());
     w.assert_equal(&[0, 1]);
+    let planted = Canaries {
+        shrink_moves_watermark: true,
+        ..Canaries::default()
+    };
+    assert!(!leaving(planted).volume(1).is_active(0), "not planted");
 }
 
 #[test]
