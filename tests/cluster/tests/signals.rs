@@ -20,6 +20,18 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// SIGHUP; where it is ignored (under `nohup`), by what is started here too, SIGTERM once more.
+fn hang_up() -> Signal {
+    let status = std::fs::read_to_string("/proc/self/status").expect("status");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.expect("SigIgn").trim(), 16).expect("a mask");
+    if ignored & 1 << (Signal::HUP.as_raw() - 1) == 0 {
+        Signal::HUP
+    } else {
+        Signal::TERM
+    }
+}
+
 fn write(sandbox: &Sandbox, fill: u8) {
     let (_, standby) = sandbox.pair();
     let mut client = Client::connect(standby.nbd_address(), "data").expect("connect");
@@ -59,7 +71,7 @@ fn a_sandbox_ends_with_all_of_its_processes_and_is_found_again() {
     let _alone = alone();
     let dir = scratch().join("signals-sandbox");
     drop(std::fs::remove_dir_all(&dir));
-    for (fill, signal) in [(1, Signal::TERM), (2, Signal::INT), (3, Signal::HUP)] {
+    for (fill, signal) in [(1, Signal::TERM), (2, Signal::INT), (3, hang_up())] {
         let mut sandbox = Sandbox::start(&dir, if fill == 1 { &["--size", "8MiB"] } else { &[] });
         verify(&sandbox, fill - 1);
         write(&sandbox, fill);
@@ -121,7 +133,7 @@ fn a_node_ends_with_its_daemon() {
     let address = format!("{}:{}", solo.address, PORTS[0])
         .parse()
         .expect("address");
-    for (fill, signal) in [(1, Signal::TERM), (2, Signal::INT), (3, Signal::HUP)] {
+    for (fill, signal) in [(1, Signal::TERM), (2, Signal::INT), (3, hang_up())] {
         let mut running = solo.serve();
         let daemon = daemon(running.pid());
         let mut client = Client::connect(address, "data").expect("connect");
