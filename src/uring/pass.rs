@@ -1,16 +1,17 @@
 //! The loop: one pass handles all that has happened, then submits all that follows from it.
 
+mod setup;
+
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nbd_server::{Export, Flags};
+use nbd_server::Export;
 
 use super::clock;
-use super::config::{Limits, Peer, ReactorConfig};
-use super::disk::Disk;
+use super::config::{Limits, Peer};
 use super::kit::Kit;
 use super::lease_cell::LeaseCell;
 use super::link::{Credentials, Link};
@@ -18,17 +19,13 @@ use super::message::{Inbox, Input, Output};
 use super::progress_cell::ProgressCell;
 use super::reactor::Listener;
 use super::requests::Requests;
-use super::ring::{Completion, Ring};
+use super::ring::Completion;
 use super::served::Served;
 use super::session::Client;
-use super::slab::Slab;
 use super::slots::Slots;
 use super::token::Token;
 use crate::engine::io::{Effects, Event};
-use crate::engine::{Canaries, Timing, VolumeConfig};
 use crate::types::Time;
-use crate::wire::handshake::Identity;
-use crate::wire::key::ClusterKey;
 
 /// Between reports of what changes all the time: sequence numbers and resync progress.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -37,10 +34,6 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 /// Between looks at a lease that has run out while somebody waits for an answer. The pulse also
 /// wakes the reactor when the lease begins anew.
 const LEASE_POLL: Duration = Duration::from_millis(20);
-/// Bounds of how long an attempt to connect may take (4 D): an attempt that lost its first packet to
-/// a partition must not outlast it by seconds.
-const CONNECT_MIN: Duration = Duration::from_millis(500);
-const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Completions that one pass handles, so that the first answers go while later ones are prepared;
 /// for the reason see the ring's `SUBMIT_EVERY`.
 const HANDLED_MAX: usize = 4;
@@ -101,99 +94,6 @@ pub(super) struct Settings {
 }
 
 impl Pass {
-    /// # Errors
-    /// The kernel refuses the ring or the memory.
-    pub(super) fn new(
-        config: ReactorConfig,
-        inbox: Arc<Inbox>,
-        listeners: Vec<Listener>,
-    ) -> io::Result<Self> {
-        let now = clock::now();
-        let ring = Ring::new()?;
-        let slab = Slab::new()?;
-        let has_store = config.volumes.iter().any(|volume| volume.store.is_some());
-        let fixed = has_store && {
-            let (base, len) = slab.registered();
-            // SAFETY: `kit` holds both, and lets the ring go first.
-            let registered = unsafe { ring.register(base, len) };
-            registered
-                .inspect_err(|error| tracing::debug!(%error, "buffers are not registered"))
-                .is_ok()
-        };
-        let mut exports = Vec::new();
-        let mut volumes = Vec::new();
-        for setup in config.volumes {
-            let flags = Flags::DISK;
-            let mut export = Export::new(setup.name.clone(), String::new(), setup.size, flags);
-            export.default = exports.is_empty();
-            exports.push(export);
-            let engine = VolumeConfig {
-                me: config.me,
-                boot: config.boot,
-                incarnation: config.incarnation,
-                id: setup.id,
-                name: setup.name.clone(),
-                size: setup.size,
-                shared: setup.shared,
-                timing: Timing::for_suspicion(config.suspicion),
-                canaries: Canaries::default(),
-            };
-            volumes.push(Served::new(setup, engine, now));
-        }
-        let kit = Kit {
-            ring,
-            slab,
-            disk: Disk::new(fixed),
-            now,
-        };
-        Ok(Self {
-            kit,
-            volumes,
-            exports,
-            requests: Requests::new(),
-            clients: Slots::new(),
-            links: Slots::new(),
-            link_slots: Vec::new(),
-            listeners,
-            events: VecDeque::new(),
-            sending_clients: Vec::new(),
-            sending_links: Vec::new(),
-            starved_clients: VecDeque::new(),
-            starved_links: VecDeque::new(),
-            room: false,
-            again: true,
-            next_client: 0,
-            next_link: 0,
-            config: Settings {
-                address: config.address,
-                peers: config.peers,
-                limits: config.limits,
-                connect: (config.suspicion * 4).clamp(CONNECT_MIN, CONNECT_MAX),
-            },
-            credentials: Credentials {
-                key: ClusterKey::new(config.key),
-                identity: Identity {
-                    cluster: config.cluster,
-                    node: config.me,
-                    incarnation: config.incarnation,
-                },
-            },
-            output: config.output,
-            spare: Effects::new(),
-            inbox,
-            inputs: Vec::new(),
-            lease: config.lease,
-            progress: config.progress,
-            completions: Vec::new(),
-            wake: Box::new([0; 8]),
-            tell_at: now,
-            housekeeping_at: Time::MAX,
-            failed_listeners: Vec::new(),
-            lapsed: false,
-            stopping: false,
-        })
-    }
-
     /// Runs until it is told to stop.
     ///
     /// # Errors

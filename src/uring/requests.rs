@@ -4,37 +4,16 @@
 //! trim thousands. Pieces of a request are in flight together, and the request is answered when the
 //! last one has been.
 
+mod asked;
+
+use asked::{Asked, needs};
 use nbd_server::{Command, Request};
 
 use super::slab::Slab;
 use super::slots::Slots;
 use crate::engine::io::{Buf, Tag};
 use crate::types::{BLOCK, Extent, REGION};
-use crate::wire::frame::{Ask, Change};
-
-/// Pieces of one long trim or zero that are in flight at once: leaves room for other requests.
-const ZEROES_IN_FLIGHT: u32 = 64;
-
-/// One request.
-#[derive(Debug)]
-struct Asked {
-    /// The client's slot; none once it has gone.
-    client: Option<u32>,
-    request: Request,
-    /// First byte that no piece has been made for.
-    next: u64,
-    in_flight: u32,
-    /// A flush is still to be done before the answer.
-    flush_after: bool,
-    /// It is in its volume's list of requests that may have more pieces.
-    listed: bool,
-    /// Of the first piece that failed.
-    errno: u16,
-    /// The first piece's data, of a read.
-    first: Buf,
-    /// The other pieces' data.
-    rest: Vec<Buf>,
-}
+use crate::wire::frame::Ask;
 
 #[derive(Clone, Copy, Debug)]
 struct Piece {
@@ -62,84 +41,6 @@ pub(super) struct Requests {
     pieces: Slots<Piece>,
     /// Empty lists, to be used again.
     lists: Vec<Vec<Buf>>,
-}
-
-impl Asked {
-    fn end(&self) -> u64 {
-        self.request.offset + u64::from(self.request.len)
-    }
-
-    /// The next piece, if one is left.
-    fn next_extent(&self) -> Option<Extent> {
-        let end = self.end().min((self.next / REGION + 1) * REGION);
-        (self.next < end).then(|| Extent {
-            offset: self.next,
-            len: (end - self.next) as u32,
-        })
-    }
-
-    /// Whether a piece may be made now, as far as this request goes.
-    fn may_emit(&self) -> bool {
-        match self.request.command {
-            Command::Trim | Command::WriteZeroes => self.in_flight < ZEROES_IN_FLIGHT,
-            Command::Read | Command::Write | Command::Flush | Command::Cache => true,
-        }
-    }
-
-    /// Keeps the data of a piece until the last one has come.
-    fn keep(&mut self, index: usize, buf: Buf) {
-        if index == 0 {
-            self.first = buf;
-            return;
-        }
-        if self.rest.len() < index {
-            self.rest.resize(index, Buf::NONE);
-        }
-        self.rest[index - 1] = buf;
-    }
-
-    fn in_one_piece(&self) -> bool {
-        self.request.offset / REGION == (self.end() - 1) / REGION
-    }
-
-    fn ask(&self) -> Ask {
-        // A request in several pieces is made durable by one flush behind them.
-        let fua = self.request.fua && self.in_one_piece();
-        let change = match self.request.command {
-            Command::Read => return Ask::Read,
-            Command::Write => Change::Write,
-            Command::Trim => Change::Trim,
-            Command::WriteZeroes if self.request.no_hole => Change::ZeroAllocated,
-            Command::WriteZeroes => Change::Zero,
-            Command::Flush | Command::Cache => unreachable!("neither has pieces"),
-        };
-        Ask::Change { change, fua }
-    }
-}
-
-/// Buffers that a read needs: bytes of one, and how many of these.
-fn needs(request: &Request) -> [(usize, u32); 3] {
-    let whole = Extent {
-        offset: request.offset,
-        len: request.len,
-    };
-    let bytes = |from: u64, to: u64| {
-        Extent {
-            offset: from,
-            len: (to - from) as u32,
-        }
-        .blocks()
-        .len as usize
-    };
-    let (first, last) = (whole.offset / REGION, (whole.end() - 1) / REGION);
-    if first == last {
-        return [(bytes(whole.offset, whole.end()), 1), (0, 0), (0, 0)];
-    }
-    [
-        (bytes(whole.offset, (first + 1) * REGION), 1),
-        (REGION as usize, (last - first - 1) as u32),
-        (bytes(last * REGION, whole.end()), 1),
-    ]
 }
 
 impl Requests {
@@ -381,6 +282,7 @@ pub(super) enum Next {
 #[cfg(test)]
 mod tests {
     use super::super::slab::User;
+    use super::asked::ZEROES_IN_FLIGHT;
     use super::*;
 
     fn request(command: Command, offset: u64, len: u32) -> Request {
