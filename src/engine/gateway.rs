@@ -16,7 +16,7 @@
 //!
 //! Rules: every change has a number in the session; the session is an entry of the log. A piece that
 //! overlaps an older unanswered one is held back unless both are reads, so a change that is sent
-//! again cannot undo a later one of the same gateway; windows (`window.rs`) see to those of others.
+//! again cannot undo a later one of the same gateway; windows (`windows.rs`) see to those of others.
 //! When the way to the primary breaks, everything unanswered is sent again by the next one, changes
 //! in the order of their numbers.
 

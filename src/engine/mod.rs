@@ -17,6 +17,7 @@ mod tests;
 pub mod unstable;
 pub mod volume;
 pub mod window;
+pub mod windows;
 
 #[cfg(test)]
 mod schedules;

@@ -7,56 +7,20 @@
 //! (durable on every in-sync replica), it is not *held* (brought along from a time whose differences
 //! have not been reconciled), and no bitmap page that it stands in for is still unwritten.
 
+mod record;
+mod slot;
+
+use slot::{FREE, Slot, State};
+
 use crate::meta::ring::{CHANGES_MAX, SLOTS};
 use crate::types::Seq;
 
 /// Active regions above which records clear others along the way: what is left then has room for
 /// everything that a replica brings along from an earlier time.
 const ACTIVE_SOFT: usize = SLOTS / 4 * 3;
-/// Slots that are looked at for clearing along with one record.
-const SWEEP: usize = 256;
-/// Regions that a record takes up around one that is asked for, at most: they cost nothing there,
-/// and each record that they save would hold up a change by the time of a durable write.
-const AHEAD_MAX: u32 = 64;
 const NONE: u16 = u16::MAX;
 
 const _: () = assert!(SLOTS < NONE as usize);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Free,
-    /// In a record that is not durable yet.
-    Activating,
-    Active,
-    /// A record that clears it is being written.
-    Clearing,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    state: State,
-    region: u32,
-    /// Changes in flight.
-    users: u32,
-    /// Newest change.
-    last: Seq,
-    /// Brought along: see `Intents::hold`.
-    held: bool,
-    /// Bitmap pages whose bits for this region only this intent stands for, by kind.
-    unwritten: u16,
-    /// Those of them that are being written.
-    writing: u16,
-}
-
-const FREE: Slot = Slot {
-    state: State::Free,
-    region: 0,
-    users: 0,
-    last: Seq(0),
-    held: false,
-    unwritten: 0,
-    writing: 0,
-};
 
 /// What a slot holds from a record on.
 pub(super) type Entry = (u16, Option<u32>);
@@ -277,63 +241,9 @@ impl Intents {
     pub fn blocked_by_pages(&self, watermark: Seq, mut found: impl FnMut(u32, u16)) {
         for slot in &self.slots {
             let kinds = slot.unwritten & self.kinds;
-            if kinds != 0 && Self::is_old(slot, watermark) {
+            if kinds != 0 && slot.is_old(watermark) {
                 found(slot.region, kinds);
             }
-        }
-    }
-
-    /// Takes up the next record if there is something to record: returns its number.
-    pub fn begin_record(&mut self, watermark: Seq, clear_all: bool) -> Option<u64> {
-        if self.writing || (self.next.is_empty() && !clear_all) {
-            return None;
-        }
-        let count = self.next.len().min(CHANGES_MAX);
-        self.batch.clear();
-        self.batch.extend(self.next.drain(..count));
-        self.take_neighbours(count);
-        if clear_all {
-            self.ahead = 1;
-        }
-        if clear_all || self.is_crowded() {
-            let sweep = if clear_all { SLOTS } else { SWEEP };
-            self.sweep(watermark, sweep);
-        }
-        if self.batch.is_empty() {
-            return None;
-        }
-        for &(slot, region) in &self.batch {
-            self.table[usize::from(slot)] = region;
-        }
-        self.writing = true;
-        Some(self.record + 1)
-    }
-
-    /// Takes up regions next to the first `asked` ones of the record, as far as it has room: what is
-    /// changed next is likely to be near.
-    fn take_neighbours(&mut self, asked: usize) {
-        if self.ahead > 1 {
-            for at in 0..asked {
-                let Some(region) = self.batch[at].1 else {
-                    continue;
-                };
-                let first = region / self.ahead * self.ahead;
-                let end = (first + self.ahead).min(self.index.len() as u32);
-                for region in first..end {
-                    if self.active >= ACTIVE_SOFT || self.batch.len() == CHANGES_MAX {
-                        break;
-                    }
-                    if self.index[region as usize] == NONE
-                        && let Some(at) = self.free.pop()
-                    {
-                        self.take(at, region);
-                        self.batch.push((at, Some(region)));
-                    }
-                }
-            }
-        }
-        if asked > 0 {
-            self.ahead = (self.ahead * 2).min(AHEAD_MAX);
         }
     }
 
@@ -348,51 +258,9 @@ impl Intents {
         self.active += 1;
     }
 
-    /// The changes of the record that is being written, and the table after them.
-    pub fn record(&self) -> (&[Entry], &[Option<u32>]) {
-        (&self.batch, &self.table)
-    }
-
-    /// The record is durable.
-    pub fn end_record(&mut self) {
-        assert!(self.writing);
-        self.writing = false;
-        self.record += 1;
-        for &(at, region) in &self.batch {
-            let slot = &mut self.slots[usize::from(at)];
-            if region.is_some() {
-                assert!(slot.state == State::Activating);
-                slot.state = State::Active;
-            } else {
-                assert!(slot.state == State::Clearing);
-                *slot = FREE;
-                self.free.push(at);
-            }
-        }
-        self.batch.clear();
-    }
-
     /// Whether a record is being written or waits.
     pub fn is_busy(&self) -> bool {
         self.writing || !self.next.is_empty()
-    }
-
-    fn sweep(&mut self, watermark: Seq, most: usize) {
-        for _ in 0..most {
-            if self.batch.len() == CHANGES_MAX {
-                return;
-            }
-            let at = self.hand;
-            self.hand = (at + 1) % SLOTS;
-            let kinds = self.kinds;
-            let slot = &mut self.slots[at];
-            if Self::is_clearable(slot, watermark, kinds) {
-                slot.state = State::Clearing;
-                self.index[slot.region as usize] = NONE;
-                self.active -= 1;
-                self.batch.push((at as u16, None));
-            }
-        }
     }
 
     fn evict(&mut self, watermark: Seq) -> Option<u16> {
@@ -400,21 +268,13 @@ impl Intents {
             let at = self.hand;
             self.hand = (at + 1) % SLOTS;
             let slot = &self.slots[at];
-            if Self::is_clearable(slot, watermark, self.kinds) {
+            if slot.is_clearable(watermark, self.kinds) {
                 self.index[slot.region as usize] = NONE;
                 self.active -= 1;
                 return Some(at as u16);
             }
         }
         None
-    }
-
-    fn is_clearable(slot: &Slot, watermark: Seq, kinds: u16) -> bool {
-        Self::is_old(slot, watermark) && (slot.unwritten | slot.writing) & kinds == 0
-    }
-
-    fn is_old(slot: &Slot, watermark: Seq) -> bool {
-        slot.state == State::Active && slot.users == 0 && !slot.held && slot.last <= watermark
     }
 }
 

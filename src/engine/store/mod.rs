@@ -34,7 +34,7 @@ use super::disk::{DiskTable, DiskUse};
 use super::io::{Buf, DiskOp, Effect, Effects, LinkId, Probe};
 use super::slab::Slab;
 use super::unstable::Unstable;
-use super::window::SessionWindows;
+use super::windows::SessionWindows;
 use crate::meta::recovered::{Bits, Layout, Recovered};
 use crate::meta::{PageBytes, layout};
 use crate::types::{Extent, Index, NodeId, Seq, StoreId, Term, VolumeId};
