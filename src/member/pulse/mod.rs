@@ -6,8 +6,10 @@
 //! heartbeat that a majority has acknowledged. Every majority that keeps a lease alive shares a
 //! voter with every majority that forbids: the lease has ended before the exclusion commits.
 
+mod datagram;
 mod lease;
 mod peer;
+mod promise;
 #[cfg(test)]
 mod tests;
 
@@ -15,11 +17,8 @@ use lease::LeaseKeeper;
 use peer::Peer;
 
 use super::Canaries;
-use super::io::{
-    Acknowledgement, DeathNotice, Heard, Heartbeat, PulseDatagram, PulseEffect, PulseEvent,
-    PulseSignal, Timing,
-};
-use crate::types::{BootId, INCARNATION_MAX, Incarnation, Lease, NODES_MAX, NodeId, NodeSet, Time};
+use super::io::{Heard, Heartbeat, PulseDatagram, PulseEffect, PulseEvent, PulseSignal, Timing};
+use crate::types::{BootId, Incarnation, Lease, NODES_MAX, NodeId, NodeSet, Time};
 
 /// What a pulse is made from.
 #[derive(Clone, Debug)]
@@ -202,17 +201,6 @@ impl Pulse {
         }
     }
 
-    /// Says `Forbidden` if it is owed and the incarnation has certainly no lease from us any more.
-    fn pay(&mut self, now: Time, node: NodeId, out: &mut Vec<PulseEffect>) {
-        if let Some(incarnation) = self.peer(node).owed
-            && (self.peer(node).has_ended(incarnation) || self.promise_due(node) <= now)
-        {
-            self.peer_mut(node).owed = None;
-            let forbidden = PulseSignal::Forbidden { node, incarnation };
-            out.push(PulseEffect::Signal(forbidden));
-        }
-    }
-
     /// After a pause of our own, what was sent to us may still wait in the socket: one interval more
     /// for all before anybody is taken for dead. Our own lease is as short as it was.
     fn excuse_own_lateness(&mut self, now: Time) {
@@ -263,133 +251,6 @@ impl Pulse {
         self.stalled || heard < self.config.voters.majority()
     }
 
-    fn heartbeat_came(&mut self, now: Time, heartbeat: &Heartbeat, out: &mut Vec<PulseEffect>) {
-        let node = heartbeat.from;
-        let sane = heartbeat.incarnation <= INCARNATION_MAX;
-        if node == self.config.me || node.0 >= self.config.nodes || !sane {
-            return;
-        }
-        let before = *self.peer(node);
-        if !before.is_news(heartbeat) {
-            return;
-        }
-        self.learn_of_myself(heartbeat, out);
-        let newer = heartbeat.incarnation > before.incarnation;
-        if newer && before.incarnation.0 > 0 {
-            let incarnation = before.incarnation;
-            out.push(PulseEffect::Signal(PulseSignal::Dead { node, incarnation }));
-        }
-        let reach = self.reach_of(heartbeat);
-        let own = heartbeat.heard[usize::from(self.config.me.0)];
-        let incarnation = self.config.incarnation;
-        let peer = self.peer_mut(node);
-        peer.incarnation = heartbeat.incarnation;
-        peer.sequence = heartbeat.sequence;
-        peer.heard_at = now;
-        peer.hears_us = own.incarnation == incarnation && !own.suspected && !own.refused;
-        // Before the new incarnation is acknowledged, which would put off what is due for the old.
-        self.pay(now, node, out);
-        let peer = self.peer_mut(node);
-        if peer.reach != reach {
-            peer.reach = reach;
-            out.push(PulseEffect::Signal(PulseSignal::Reach { node, reach }));
-        }
-        let refused = heartbeat.incarnation <= peer.over();
-        if heartbeat.silent {
-            if !before.suspected || newer {
-                self.suspect(node, out);
-            }
-            return;
-        }
-        peer.suspected = false;
-        if (!before.is_heard() || newer) && !refused {
-            out.push(PulseEffect::Signal(PulseSignal::Heard {
-                node,
-                incarnation: heartbeat.incarnation,
-                boot: heartbeat.boot,
-            }));
-        }
-        self.tell_hearing(node, out);
-        if self.is_voter() && !refused {
-            self.acknowledge(now, heartbeat, out);
-        }
-    }
-
-    fn acknowledge(&mut self, now: Time, heartbeat: &Heartbeat, out: &mut Vec<PulseEffect>) {
-        let to = heartbeat.from;
-        self.peer_mut(to).acknowledged_at = Some(now);
-        out.push(PulseEffect::SendAcknowledgement {
-            to,
-            acknowledgement: Acknowledgement {
-                from: self.config.me,
-                incarnation: self.config.incarnation,
-                to,
-                to_incarnation: heartbeat.incarnation,
-                sequence: heartbeat.sequence,
-                configuration: self.config.configuration,
-            },
-        });
-    }
-
-    /// The other nodes that the sender hears.
-    fn reach_of(&self, heartbeat: &Heartbeat) -> NodeSet {
-        let nodes = self.config.nodes.min(heartbeat.nodes);
-        let hears = |node: &NodeId| {
-            let heard = heartbeat.heard[usize::from(node.0)];
-            heard.incarnation.0 > 0 && !heard.suspected && !heard.refused
-        };
-        let others = (0..nodes).map(NodeId).filter(hears);
-        others
-            .filter(|&node| node != heartbeat.from && node != self.config.me)
-            .collect()
-    }
-
-    /// Somebody may refuse our incarnation: it was excluded while we were paused or cut off.
-    fn learn_of_myself(&mut self, heartbeat: &Heartbeat, out: &mut Vec<PulseEffect>) {
-        if heartbeat.nodes <= self.config.me.0 {
-            return;
-        }
-        let own = heartbeat.heard[usize::from(self.config.me.0)];
-        let mine = self.config.incarnation;
-        // What leaves no larger one is not true.
-        let sane = own.incarnation < INCARNATION_MAX;
-        let taken = own.incarnation > mine && sane || (own.refused && own.incarnation == mine);
-        if taken && self.obsolete.is_none_or(|told| told < own.incarnation) {
-            self.obsolete = Some(own.incarnation);
-            let above = own.incarnation;
-            out.push(PulseEffect::Signal(PulseSignal::Obsolete { above }));
-        }
-    }
-
-    fn acknowledgement_came(&mut self, told: Acknowledgement, out: &mut Vec<PulseEffect>) {
-        let counts = told.to == self.config.me
-            && told.from != self.config.me
-            && told.to_incarnation == self.config.incarnation
-            && told.configuration == self.config.configuration;
-        if counts && let Some(lease) = self.lease.acknowledge(told.from, told.sequence) {
-            out.push(PulseEffect::Lease(lease));
-        }
-    }
-
-    fn death_notice_came(&mut self, notice: DeathNotice, out: &mut Vec<PulseEffect>) {
-        let DeathNotice { node, incarnation } = notice;
-        // What leaves no larger one is not true.
-        let sane = incarnation < INCARNATION_MAX;
-        if node == self.config.me || node.0 >= self.config.nodes || !sane {
-            return;
-        }
-        let peer = self.peer_mut(node);
-        // What was sent before the death may still come; it is no sign of life.
-        let news = peer.dead < incarnation && peer.incarnation <= incarnation;
-        peer.dead = peer.dead.max(incarnation);
-        if news {
-            if !peer.suspected {
-                self.suspect(node, out);
-            }
-            out.push(PulseEffect::Signal(PulseSignal::Dead { node, incarnation }));
-        }
-    }
-
     fn suspect(&mut self, node: NodeId, out: &mut Vec<PulseEffect>) {
         let peer = self.peer_mut(node);
         peer.suspected = true;
@@ -406,42 +267,6 @@ impl Pulse {
             peer.hearing = heard;
             out.push(PulseEffect::Signal(PulseSignal::Hearing { node, heard }));
         }
-    }
-
-    fn forbid(
-        &mut self,
-        now: Time,
-        node: NodeId,
-        incarnation: Incarnation,
-        certificate: bool,
-        out: &mut Vec<PulseEffect>,
-    ) {
-        let peer = self.peer_mut(node);
-        peer.forbidden = peer.forbidden.max(incarnation);
-        let certificate = certificate || peer.has_ended(incarnation);
-        if certificate || self.promise_due(node) <= now {
-            let peer = self.peer_mut(node);
-            peer.owed = peer.owed.filter(|&owed| owed > incarnation);
-            let forbidden = PulseSignal::Forbidden { node, incarnation };
-            out.push(PulseEffect::Signal(forbidden));
-        } else {
-            let peer = self.peer_mut(node);
-            peer.owed = peer.owed.max(Some(incarnation));
-        }
-    }
-
-    /// D after our last acknowledgement of the node, and after our own start: what an earlier run
-    /// of this daemon acknowledged is forgotten, but was before that.
-    fn promise_due(&self, node: NodeId) -> Time {
-        let acknowledged = self.peer(node).acknowledged_at;
-        let last = if self.config.canaries.forget_promise_at_restart {
-            acknowledged
-        } else {
-            acknowledged.max(Some(self.started))
-        };
-        last.map_or(Time::ZERO, |last| {
-            last.after(self.config.timing.suspicion())
-        })
     }
 
     /// A new incarnation in place: its lease, none yet, is published before its first heartbeat.
