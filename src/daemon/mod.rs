@@ -8,12 +8,16 @@ pub mod core_thread;
 pub mod exit;
 pub mod init;
 pub mod log_file;
+mod open;
 pub mod parent;
+mod parts;
 mod priority;
 pub mod pulse_thread;
+mod serve;
 mod sockets;
 mod start;
 pub mod stop;
+mod stopped;
 pub mod supervisor;
 pub mod wake;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use config::Config;
 
 use super::exit;
-use super::start::Stopped;
+use super::stopped::Stopped;
 
 /// A UDP socket of this node; `of` says what for.
 pub(super) fn udp(address: SocketAddr, of: &str) -> Result<UdpSocket, Stopped> {

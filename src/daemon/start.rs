@@ -2,94 +2,30 @@
 //! the old run's last write), read them, make the next incarnation durable and known to the parent,
 //! bind, and only then the first heartbeat.
 
-use std::fmt::Display;
-use std::io;
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use config::{Config, Role};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::core_thread::{CoreInput, CoreSetup, CoreThread, Ended};
-use super::log_file::LogFile;
+use super::open::{open_log, open_stores};
+use super::parts::{Parts, timing, voters};
 use super::pulse_thread::{self, PulseSetup};
+use super::serve::serve;
+use super::stopped::Stopped;
 use super::wake::{Inbox, Post};
 use super::{DaemonOptions, clock, exit, sockets};
-use crate::api::handle::{ControlHandle, ControlSeat, control};
+use crate::api::handle::control;
 use crate::api::server;
 use crate::member::Canaries;
-use crate::member::core::{Core, CoreConfig};
-use crate::member::io::{CoreEffect, CoreEvent, Timing};
 use crate::member::pulse::{Pulse, PulseConfig};
-use crate::meta::store::{self, Identity, Opened, Problem};
-use crate::types::{BootId, NodeId, NodeSet, VolumeId};
+use crate::types::NodeId;
 use crate::uring::{
     Handle, Input, LeaseCell, Limits, NbdAddress, Output, Peer, ProgressCell, Reactor,
-    ReactorConfig, Store, VolumeSetup,
+    ReactorConfig, VolumeSetup,
 };
 use crate::wire::key::ClusterKey;
 use crate::wire::seal::Seal;
-
-/// How long a start waits for a store that a killed run still writes to.
-const STORE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long it does so without a word.
-const STORE_QUIET: Duration = Duration::from_secs(1);
-/// How long a stop waits for the volumes to be handed over to other nodes.
-const HANDOVER_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Why the daemon cannot run (any more), and what its parent should make of it.
-#[derive(Debug)]
-pub struct Stopped {
-    /// For people.
-    pub why: String,
-    /// One of `exit`.
-    pub code: u8,
-}
-
-impl Stopped {
-    fn new(code: u8, what: impl Display, error: impl Display) -> Self {
-        Self {
-            why: format!("{what}: {error}"),
-            code,
-        }
-    }
-
-    /// A crash: started again.
-    fn crash(what: impl Display, error: impl Display) -> Self {
-        Self::new(1, what, error)
-    }
-}
-
-/// What all parts of the node are made from.
-struct Parts<'a> {
-    config: &'a Config,
-    me: NodeId,
-    boot: BootId,
-    timing: Timing,
-    seal: Seal,
-}
-
-/// The cluster's timing as the state machines take it.
-#[must_use]
-pub fn timing(config: &Config) -> Timing {
-    let mut timing = Timing::every(config.cluster.interval);
-    timing.missed = config.cluster.missed;
-    timing.lease = config.lease();
-    timing
-}
-
-/// The nodes that vote.
-#[must_use]
-pub fn voters(config: &Config) -> NodeSet {
-    let nodes = config.nodes.iter().enumerate();
-    nodes
-        .filter(|(_, node)| node.voter)
-        .map(|(index, _)| NodeId(index as u8))
-        .collect()
-}
 
 /// Runs the daemon to its end.
 ///
@@ -211,98 +147,6 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
     }
 }
 
-/// The log, locked and read; the core, with its next incarnation durable.
-fn open_log(parts: &Parts<'_>) -> Result<(LogFile, Core, Vec<CoreEffect>), Stopped> {
-    let path = parts.config.log();
-    let refuse = |code, error: &dyn Display| Stopped::new(code, path.display(), error);
-    let log = LogFile::open(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => refuse(
-            exit::CONFIG,
-            &"there is no cluster log; `steadfast node init` makes one for a new cluster",
-        ),
-        io::ErrorKind::ResourceBusy => refuse(exit::BUSY, &error),
-        io::ErrorKind::PermissionDenied
-        | io::ErrorKind::IsADirectory
-        | io::ErrorKind::ReadOnlyFilesystem => refuse(
-            exit::CONFIG,
-            &format_args!("{error}; this user must be able to read and write this file"),
-        ),
-        _ => refuse(1, &error),
-    })?;
-    let bytes = log.read().map_err(|error| refuse(1, &error))?;
-    let config = CoreConfig {
-        me: parts.me,
-        names: parts
-            .config
-            .nodes
-            .iter()
-            .map(|node| node.name.clone())
-            .collect(),
-        voters: voters(parts.config),
-        timing: parts.timing,
-        boot: parts.boot,
-        canaries: Canaries::default(),
-    };
-    let recovered = crate::member::log::recover(&bytes, parts.config.cluster.id, parts.me)
-        .map_err(|error| refuse(exit::CONFIG, &error))?;
-    drop(bytes);
-    let mut effects = Vec::new();
-    let mut core = Core::new(config, recovered, clock::now(), &mut effects);
-    // The incarnation must be durable before anything is heard of it: written here and now.
-    let mut rest = Vec::new();
-    for effect in effects {
-        match effect {
-            CoreEffect::Persist { ticket, pages } => {
-                log.write(&pages).map_err(|error| refuse(1, &error))?;
-                core.step(clock::now(), CoreEvent::Persisted { ticket }, &mut rest);
-            }
-            other => rest.push(other),
-        }
-    }
-    Ok((log, core, rest))
-}
-
-fn open_stores(parts: &Parts<'_>) -> Result<Vec<VolumeSetup>, Stopped> {
-    let mut volumes = Vec::new();
-    for volume in &parts.config.volumes {
-        let mut setup = VolumeSetup {
-            id: VolumeId(volume.id),
-            name: volume.name.clone(),
-            size: volume.size,
-            shared: volume.shared,
-            store: None,
-        };
-        if let Some(mine) = volume.store(parts.config.node.index) {
-            let identity = super::init::identity(parts.config, volume, mine);
-            let opened = open_store(&mine.path, &identity).map_err(|error| {
-                let busy = matches!(error.problem, Problem::InUse { .. });
-                let code = if busy { exit::BUSY } else { exit::CONFIG };
-                Stopped {
-                    why: error.to_string(),
-                    code,
-                }
-            })?;
-            setup.store = Some(Store {
-                file: opened.file,
-                recovered: opened.recovered,
-            });
-        }
-        volumes.push(setup);
-    }
-    Ok(volumes)
-}
-
-/// Says in time what it waits for.
-fn open_store(path: &Path, identity: &Identity) -> Result<Opened, store::Error> {
-    match store::open(path, identity, STORE_QUIET) {
-        Err(error) if matches!(error.problem, Problem::InUse { .. }) => {
-            tracing::warn!("waiting for it: {error}");
-            store::open(path, identity, STORE_PATIENCE - STORE_QUIET)
-        }
-        opened => opened,
-    }
-}
-
 fn bind_reactor(
     parts: &Parts<'_>,
     volumes: Vec<VolumeSetup>,
@@ -351,78 +195,6 @@ fn bind_reactor(
         }),
     })
     .map_err(|error| sockets::of_reactor(config, &error))
-}
-
-/// Serves the control interface until a signal asks the daemon to stop, or the core has ended.
-fn serve(
-    config: &Config,
-    listener: UnixListener,
-    control: &ControlHandle,
-    seat: ControlSeat,
-    post: &Post<CoreInput>,
-    core_ended: tokio::sync::oneshot::Receiver<()>,
-) -> Result<(), Stopped> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Stopped::crash("tokio", error))?;
-    let post = post.clone();
-    runtime.block_on(async {
-        let mut terminate =
-            signal(SignalKind::terminate()).map_err(|error| Stopped::crash("signals", error))?;
-        let mut interrupt =
-            signal(SignalKind::interrupt()).map_err(|error| Stopped::crash("signals", error))?;
-        let mut commands = seat.commands;
-        tokio::spawn(async move {
-            while let Some(command) = commands.recv().await {
-                if !post.send(CoreInput::Command(command)) {
-                    return;
-                }
-            }
-        });
-        let server = tokio::spawn(server::serve(listener, control.clone()));
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = core_ended => return Ok(()),
-            ended = server => {
-                return Err(Stopped::crash("control interface", format_args!("{ended:?}")));
-            }
-        }
-        // It may take too long, or be impossible; the others then take the volumes over.
-        let handed_over = hand_over(config, control);
-        if tokio::time::timeout(HANDOVER_PATIENCE, handed_over)
-            .await
-            .is_err()
-        {
-            tracing::warn!("stopping although this node is still primary");
-        }
-        Ok(())
-    })
-}
-
-/// Gives the volumes that this node serves to other in-sync nodes, as far as there are any.
-async fn hand_over(config: &Config, control: &ControlHandle) {
-    for volume in &config.volumes {
-        // Refused where this node is not primary, or nobody else could be.
-        if !matches!(control.handover(volume.name.clone(), None).await, Ok(Ok(plan)) if plan.begun)
-        {
-            continue;
-        }
-        loop {
-            let Ok(status) = control.status().await else {
-                return;
-            };
-            let mine = status.volumes.iter().any(|known| {
-                known.name == volume.name && known.primary.as_ref() == Some(&status.node)
-            });
-            if !mine {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
 }
 
 /// Keeps the daemon's memory from being paged out: a primary whose own pages wait for its own
