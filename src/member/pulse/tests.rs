@@ -45,8 +45,8 @@ fn promises(out: &[PulseEffect]) -> Vec<(NodeId, Incarnation)> {
         .collect()
 }
 
-#[test]
-fn a_promise_is_given_although_a_newer_incarnation_is_acknowledged() {
+/// Two that have heard each other for a while, and the first has just been told to forbid the second.
+fn told_to_forbid() -> (Pulse, Pulse, Time, Vec<PulseEffect>) {
     let mut now = Time(1_000_000_000);
     let (mut this, mut other) = (pulse(ME, 1, now), pulse(OTHER, 1, now));
     for _ in 0..10 {
@@ -60,6 +60,12 @@ fn a_promise_is_given_although_a_newer_incarnation_is_acknowledged() {
     };
     let mut out = Vec::new();
     this.step(now, forbid, &mut out);
+    (this, other, now, out)
+}
+
+#[test]
+fn a_promise_is_given_although_a_newer_incarnation_is_acknowledged() {
+    let (mut this, mut other, mut now, mut out) = told_to_forbid();
     assert_eq!(promises(&out), [], "it has been acknowledged just now");
     // The node goes on in a new incarnation, which is heard and acknowledged ever after.
     other.step(
@@ -78,19 +84,7 @@ fn a_promise_is_given_although_a_newer_incarnation_is_acknowledged() {
 
 #[test]
 fn a_promise_is_given_when_the_last_acknowledgement_is_old_enough() {
-    let mut now = Time(1_000_000_000);
-    let (mut this, mut other) = (pulse(ME, 1, now), pulse(OTHER, 1, now));
-    for _ in 0..10 {
-        beat(&mut this, &mut other, now, &mut Vec::new());
-        now = now.after(ms(10));
-    }
-    let forbid = PulseEvent::Forbid {
-        node: OTHER,
-        incarnation: Incarnation(1),
-        certificate: false,
-    };
-    let mut out = Vec::new();
-    this.step(now, forbid, &mut out);
+    let (mut this, mut other, now, mut out) = told_to_forbid();
     // It goes on beating, which changes nothing. The last acknowledgement was 10 ms ago.
     beat(&mut this, &mut other, now.after(ms(5)), &mut out);
     let due = now.after(this.config.timing.suspicion() - ms(10));

@@ -2,7 +2,8 @@
 //! ends with the code that tells whether another try may help, and overwrites nothing.
 
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::Duration;
@@ -68,37 +69,30 @@ fn waits<T>(solo: &Solo, held: T, words: &[&str]) {
     stops(running);
 }
 
+/// As `waits`, for a port that `bind` holds.
+fn waits_for_port<T>(port: u16, name: &str, bind: fn(SocketAddr) -> io::Result<T>) {
+    let solo = Solo::new(&format!("port-{name}"));
+    let address = solo.address.parse().expect("address");
+    let held = bind(SocketAddr::new(address, port)).expect("bind");
+    let words = [
+        &format!("{address}:{port}"),
+        &format!("port \"{name}\""),
+        "ss -lntup",
+        "status: 75",
+    ];
+    waits(&solo, held, &words);
+    solo.remove();
+}
+
 #[test]
 fn a_port_in_use_is_waited_for() {
     let [nbd, data, pulse, core] = PORTS;
     std::thread::scope(|scope| {
         for (port, name) in [(nbd, "nbd"), (data, "data")] {
-            scope.spawn(move || {
-                let solo = Solo::new(&format!("port-{name}"));
-                let held = TcpListener::bind((solo.address.as_str(), port)).expect("bind");
-                let words = [
-                    &format!("{}:{port}", solo.address),
-                    &format!("port \"{name}\""),
-                    "ss -lntup",
-                    "status: 75",
-                ];
-                waits(&solo, held, &words);
-                solo.remove();
-            });
+            scope.spawn(move || waits_for_port(port, name, TcpListener::bind));
         }
         for (port, name) in [(pulse, "pulse"), (core, "core")] {
-            scope.spawn(move || {
-                let solo = Solo::new(&format!("port-{name}"));
-                let held = UdpSocket::bind((solo.address.as_str(), port)).expect("bind");
-                let words = [
-                    &format!("{}:{port}", solo.address),
-                    &format!("port \"{name}\""),
-                    "ss -lntup",
-                    "status: 75",
-                ];
-                waits(&solo, held, &words);
-                solo.remove();
-            });
+            scope.spawn(move || waits_for_port(port, name, UdpSocket::bind));
         }
         for (name, words) in [
             ("api.sock", "the control interface"),
