@@ -4,8 +4,12 @@
 //! own thread, with clocks of their own, carrying signals in order with random delays. One seed is
 //! one run.
 
+mod answers;
 pub mod checks;
 pub mod clients;
+mod connections;
+mod core;
+mod disks;
 pub mod ending;
 pub mod event;
 pub mod faults;
@@ -14,8 +18,11 @@ pub mod links;
 pub mod marks;
 pub mod member;
 pub mod node;
-pub mod steps;
+mod pulse;
+mod requests;
 mod tell;
+mod threads;
+mod volume;
 
 use std::collections::BTreeMap;
 
