@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::{Cli, FAILED, fail};
@@ -23,7 +23,10 @@ pub(super) struct ManArgs {
 
 pub(super) fn completion(args: &CompletionArgs) -> ExitCode {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "steadfast", &mut script);
+    // Names of commands must last as long as the program, which ends after this.
+    let all = Box::leak(Box::new(Cli::command()));
+    let mut shown = shown(all).version(env!("CARGO_PKG_VERSION"));
+    clap_complete::generate(args.shell, &mut shown, "steadfast", &mut script);
     match std::io::stdout().write_all(&script) {
         // A reader that has gone (as `head` does) has what it wanted.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -31,6 +34,19 @@ pub(super) fn completion(args: &CompletionArgs) -> ExitCode {
         }
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// What completion needs of a command, without what is hidden from people: it would be offered like
+/// the rest.
+fn shown(command: &'static Command) -> Command {
+    let arguments = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let about = command.get_about().cloned().unwrap_or_default();
+    Command::new(command.get_name())
+        .about(about)
+        .propagate_version(command.is_propagate_version_set())
+        .args(arguments.cloned())
+        .subcommands(subcommands.map(shown))
 }
 
 pub(super) fn man(args: &ManArgs) -> ExitCode {

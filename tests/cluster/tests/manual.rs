@@ -66,6 +66,11 @@ fn every_shell_is_completed() {
         let said = steadfast(&["completion", shell]);
         said.tells(0, &["steadfast", "sandbox", "promote"]);
         assert_eq!(said.error, "");
+        // What only the program itself uses is not offered.
+        let offered = said.out.replace("while no daemon uses it", "");
+        for hidden in ["daemon", "--report", "--parent"] {
+            assert!(!offered.contains(hidden), "{shell}: {hidden}");
+        }
         // Whoever reads only the beginning is no error.
         let line = format!(
             "set -o pipefail; {} completion {shell} | head -1",
