@@ -60,7 +60,10 @@ canaries! {
         shrink_without_flush
         read_unacknowledged
         accept_old_term
-        ignore_boot;
+        ignore_boot
+        grow_unacknowledged
+        trust_lost_windows
+        shrink_moves_watermark;
     member:
         vote_without_promise
         promote_behind_replica
@@ -69,5 +72,6 @@ canaries! {
         both_in_sync_after_loss
         forget_promise_at_restart
         long_lease
+        acknowledge_before_durable
         double_vote;
 }

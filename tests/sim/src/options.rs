@@ -12,7 +12,7 @@ pub struct Faults {
     pub crash: Option<Instant>,
     /// A machine loses its power.
     pub power: Option<Instant>,
-    /// All machines with a store lose power within a few milliseconds.
+    /// All machines with a store, or all, lose power at once.
     pub blackout: Option<Instant>,
     /// A daemon, or one of its threads, is stopped and goes on.
     pub pause: Option<Instant>,
@@ -38,6 +38,8 @@ pub struct Faults {
     pub demote: Option<Instant>,
     /// A client goes and comes back, perhaps elsewhere.
     pub client: Option<Instant>,
+    /// A proposal arrives again that was made some time ago.
+    pub late: Option<Instant>,
 }
 
 /// How the disks of one run behave when they are well.
@@ -97,6 +99,8 @@ pub struct Options {
     pub drift: i64,
     /// Mean delay of a signal between two threads of a node.
     pub signal: Instant,
+    /// After so long without changes intents are cleared.
+    pub idle: Instant,
     /// The network.
     pub weather: Weather,
     /// The disks.
@@ -105,6 +109,8 @@ pub struct Options {
     pub load: Load,
     /// The faults.
     pub faults: Faults,
+    /// How often one of them follows closely on something that matters, of a thousand times.
+    pub ambush: u32,
     /// A node that stays dead after the faults, if the others can do without.
     pub forsake: bool,
     /// Frames pass through their encoding.
@@ -185,9 +191,12 @@ impl Options {
             slew: rate(random, 300, 100 * MILLI, SECOND),
             demote: rate(random, 200, 100 * MILLI, SECOND),
             client: rate(random, 300, 50 * MILLI, SECOND),
+            late: rate(random, 200, 20 * MILLI, 300 * MILLI),
         };
+        let mut ambush = *random.pick(&[0, 0, 30, 200]);
         if calm {
             faults = Faults::default();
+            ambush = 0;
         }
         Self {
             seed,
@@ -202,10 +211,12 @@ impl Options {
             },
             drift: *random.pick(&[0, 500, 80_000, 83_000]),
             signal: *random.pick(&[1, 5, 30, 300]) * MICRO,
+            idle: *random.pick(&[2, 10, 60, 60]) * MILLI,
             weather,
             disk,
             load,
             faults,
+            ambush,
             forsake: random.chance(250),
             encode: random.chance(50),
         }
@@ -224,6 +235,7 @@ impl Options {
             faulty: 0,
             drift: 0,
             signal: 5 * MICRO,
+            idle: 60 * MILLI,
             weather: Weather {
                 loss: 0,
                 double: 0,
@@ -249,6 +261,7 @@ impl Options {
                 shift: 0,
             },
             faults: Faults::default(),
+            ambush: 0,
             forsake: false,
             encode: false,
         }

@@ -93,6 +93,7 @@ impl World {
             self.flushed_all();
         }
         self.known.records.insert(entry, record);
+        self.ambush(None);
     }
 
     fn flushed_all(&mut self) {
@@ -125,6 +126,20 @@ impl World {
         self.history.crashed(at);
         self.own_crashed(at);
         self.marks.count("losses of all in-sync replicas");
+        self.check_lost_alike(after);
+    }
+
+    /// Each may have lost something else than the others: only those may still be in sync that hold
+    /// the same. Nothing has been served since.
+    fn check_lost_alike(&mut self, after: &VolumeRecord) {
+        let in_sync: Vec<NodeId> = after.in_sync().map(|replica| replica.node).collect();
+        if let Some((a, b, block)) = self.difference(&in_sync) {
+            let text = format!(
+                "after a loss of all n{} and n{} are in sync, and differ in block {block}: {after:?}",
+                a.0, b.0
+            );
+            self.fail("power", text);
+        }
     }
 
     /// A node was told of a view.
@@ -150,6 +165,7 @@ impl World {
             Some(_) => {}
             None => {
                 self.known.views.insert(view.number, view);
+                self.ambush(None);
             }
         }
     }
@@ -240,22 +256,23 @@ impl World {
         };
         let known = |replica: &&ReplicaRecord| self.node(replica.node).store == Some(replica.store);
         let in_sync: Vec<NodeId> = record.in_sync().filter(known).map(|r| r.node).collect();
-        let first = (self.layout.data / PAGE as u64) as u32;
-        let mut wrong = None;
-        for pair in in_sync.windows(2) {
-            let disks = (&self.node(pair[0]).disk, &self.node(pair[1]).disk);
-            let (Some(a), Some(b)) = disks else { continue };
-            let touched = a.touched().chain(b.touched()).filter(|page| *page >= first);
-            for page in touched {
-                if !a.same(b, page) {
-                    wrong = Some((pair[0], pair[1], page - first));
-                }
-            }
-        }
+        let wrong = self.difference(&in_sync);
         if let Some((a, b, block)) = wrong {
             let text = format!("block {block} differs between n{} and n{}", a.0, b.0);
             self.fail("equal at rest", text);
         }
+    }
+
+    /// Two of these nodes whose disks differ, and in which block.
+    fn difference(&self, nodes: &[NodeId]) -> Option<(NodeId, NodeId, u32)> {
+        let first = (self.layout.data / PAGE as u64) as u32;
+        nodes.windows(2).find_map(|pair| {
+            let a = self.node(pair[0]).disk.as_ref()?;
+            let b = self.node(pair[1]).disk.as_ref()?;
+            let mut touched = a.touched().chain(b.touched());
+            let page = touched.find(|&page| page >= first && !a.same(b, page))?;
+            Some((pair[0], pair[1], page - first))
+        })
     }
 
     /// The node that clients' requests go to, as far as it shows.

@@ -89,12 +89,15 @@ impl World {
             }
             CoreIo::Note(note) => {
                 self.trace(node, || format!("core: {note:?}"));
-                self.mark_core(&note);
+                self.mark_core(node, &note);
             }
         }
     }
 
-    fn mark_core(&mut self, note: &CoreNote) {
+    fn mark_core(&mut self, node: NodeId, note: &CoreNote) {
+        if matches!(note, CoreNote::Suspicion { .. }) {
+            self.ambush(Some(node));
+        }
         self.marks.count(match note {
             CoreNote::Leader { .. } => "leaders elected",
             CoreNote::Excluded {

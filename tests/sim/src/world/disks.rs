@@ -91,6 +91,11 @@ impl World {
         match this.health {
             Health::Well => {}
             Health::Slow(times) => took *= times,
+            Health::Uneven(times) => {
+                if this.random.chance(100) {
+                    took *= times;
+                }
+            }
             Health::Stuck => took = 1000 * SECOND,
             Health::Bad(permille) => {
                 if this.random.chance(permille) {

@@ -155,6 +155,13 @@ pub enum Event {
     },
     /// A fault of this kind happens, and the next is planned.
     Fault(super::faults::Kind),
+    /// A fault of this kind happens, close on something that matters.
+    Strike {
+        /// Which kind.
+        kind: super::faults::Kind,
+        /// Whom that was about.
+        at: Option<NodeId>,
+    },
     /// A fault ends.
     Heal(super::faults::Healing),
     /// The oracles look at everything.

@@ -18,7 +18,7 @@ pub enum Kind {
     Crash,
     /// A machine loses power.
     Power,
-    /// All machines with a store do.
+    /// All machines with a store do, or all.
     Blackout,
     /// A daemon or one of its threads is stopped for a while.
     Pause,
@@ -30,7 +30,7 @@ pub enum Kind {
     Clog,
     /// A link breaks.
     Reset,
-    /// A disk gets slow.
+    /// A disk gets slow, or some of its operations do.
     SlowDisk,
     /// A disk gets stuck.
     StuckDisk,
@@ -44,6 +44,8 @@ pub enum Kind {
     Demote,
     /// A client goes.
     Client,
+    /// A proposal arrives that the network has kept for a while.
+    Late,
 }
 
 /// The end of a fault.
@@ -58,7 +60,7 @@ pub enum Healing {
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Crash,
         Self::Power,
         Self::Blackout,
@@ -74,6 +76,7 @@ impl Kind {
         Self::Slew,
         Self::Demote,
         Self::Client,
+        Self::Late,
     ];
 
     /// For people.
@@ -95,10 +98,11 @@ impl Kind {
             Self::Slew => "fault: clock rate changed",
             Self::Demote => "fault: handed over by hand",
             Self::Client => "fault: client gone",
+            Self::Late => "fault: proposal kept back",
         }
     }
 
-    const fn mean(self, faults: &Faults) -> Option<Instant> {
+    pub(super) const fn mean(self, faults: &Faults) -> Option<Instant> {
         match self {
             Self::Crash => faults.crash,
             Self::Power => faults.power,
@@ -115,6 +119,7 @@ impl Kind {
             Self::Slew => faults.slew,
             Self::Demote => faults.demote,
             Self::Client => faults.client,
+            Self::Late => faults.late,
         }
     }
 }
@@ -139,9 +144,14 @@ impl World {
         NodeId(self.random.index(self.nodes.len()) as u8)
     }
 
-    /// Rather the primary than another.
+    /// Rather whom the moment is about, or the primary, than another.
     fn victim(&mut self) -> NodeId {
         let any = self.any_node();
+        if let Some(node) = self.focus
+            && self.random.chance(600)
+        {
+            return node;
+        }
         match self.primary() {
             Some(primary) if self.random.chance(400) => primary,
             _ => any,
@@ -159,10 +169,14 @@ impl World {
     }
 
     pub(super) fn fault(&mut self, kind: Kind) {
-        if !self.faulty {
-            return;
+        if self.faulty {
+            self.plan(kind, MILLI);
+            self.strike(kind);
         }
-        self.plan(kind, MILLI);
+    }
+
+    /// A fault happens now.
+    pub(super) fn strike(&mut self, kind: Kind) {
         if matches!(kind, Kind::Power | Kind::Blackout) && self.misses_a_disk() {
             return;
         }
@@ -172,7 +186,11 @@ impl World {
                 let node = self.victim();
                 let notice = self.random.chance(500);
                 self.crash(node, notice);
-                let wait = MILLI + self.spell();
+                let wait = if self.random.chance(300) {
+                    self.random.below(2 * MILLI)
+                } else {
+                    MILLI + self.spell()
+                };
                 self.plan_start(node, wait);
             }
             Kind::Power => {
@@ -182,7 +200,13 @@ impl World {
                 self.plan_start(node, wait);
             }
             Kind::Blackout => {
-                for node in 0..self.options.storage {
+                let all = self.random.chance(300);
+                let nodes = if all {
+                    self.nodes.len()
+                } else {
+                    self.options.storage
+                };
+                for node in 0..nodes {
                     let node = NodeId(node as u8);
                     self.power_off(node);
                     let wait = 10 * MILLI + self.spell();
@@ -219,7 +243,7 @@ impl World {
                     .flat_map(|other| [(a, other), (other, a)])
                     .collect();
                 let span = self.spell();
-                self.cut_for(cuts, span);
+                self.part_for(cuts, span);
             }
             Kind::Clog => {
                 let (a, b) = (self.any_node(), self.any_node());
@@ -234,8 +258,12 @@ impl World {
                 }
             }
             Kind::SlowDisk => {
-                let times = self.random.within(10, 300);
-                self.disk_is(Health::Slow(times));
+                let health = if self.random.chance(500) {
+                    Health::Slow(self.random.within(10, 300))
+                } else {
+                    Health::Uneven(self.random.within(30, 1000))
+                };
+                self.disk_is(health);
             }
             Kind::StuckDisk => self.disk_is(Health::Stuck),
             Kind::BadDisk => {
@@ -275,6 +303,7 @@ impl World {
                     self.client_leaves(client);
                 }
             }
+            Kind::Late => self.late_proposal(),
         }
     }
 
@@ -324,7 +353,11 @@ impl World {
     }
 
     fn disk_is(&mut self, health: Health) {
-        let node = self.storage_node();
+        let any = self.storage_node();
+        let node = self
+            .focus
+            .filter(|node| usize::from(node.0) < self.options.storage);
+        let node = node.unwrap_or(any);
         let alone = self.nodes.iter().any(|node| node.health != Health::Well);
         if alone && health != Health::Well {
             return;
@@ -333,6 +366,17 @@ impl World {
         self.nodes[node.0 as usize].health = health;
         let span = self.spell() + self.spell();
         self.queue.after(span, Event::Heal(Healing::Disk(node)));
+    }
+
+    /// Cuts nodes apart for a while; perhaps they find each other one after the other.
+    fn part_for(&mut self, cuts: Vec<(NodeId, NodeId)>, span: Instant) {
+        if self.random.chance(700) {
+            return self.cut_for(cuts, span);
+        }
+        for pair in cuts.chunks(2) {
+            let longer = self.spell();
+            self.cut_for(pair.to_vec(), span + longer);
+        }
     }
 
     /// Cuts directions for a while.
@@ -372,6 +416,7 @@ impl World {
                 for (from, to) in cuts {
                     self.mend(from, to);
                 }
+                self.ambush(None);
             }
             Healing::Disk(node) => self.disk_heals(node),
             Healing::OldDisk(node) => self.old_disk_returns(node),
@@ -387,12 +432,15 @@ impl World {
         }
     }
 
-    /// What was stuck ends, in any order.
+    /// What was stuck or slow ends, in any order.
     pub fn disk_heals(&mut self, node: NodeId) {
         let this = &mut self.nodes[node.0 as usize];
-        let stuck = this.health == Health::Stuck;
+        let held = matches!(
+            this.health,
+            Health::Stuck | Health::Slow(_) | Health::Uneven(_)
+        );
         this.health = Health::Well;
-        let Some(run) = this.run.as_ref().filter(|_| stuck) else {
+        let Some(run) = this.run.as_ref().filter(|_| held) else {
             return;
         };
         let run_number = run.number;

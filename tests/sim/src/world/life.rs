@@ -160,7 +160,7 @@ impl World {
             size: self.options.size,
             shared: self.options.shared,
             timing: EngineTiming {
-                idle_flush: Duration::from_millis(60),
+                idle_flush: Duration::from_nanos(self.options.idle),
                 stall: Duration::from_millis(400),
                 ..EngineTiming::for_suspicion(timing().suspicion())
             },

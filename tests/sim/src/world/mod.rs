@@ -4,6 +4,7 @@
 //! own thread, with clocks of their own, carrying signals in order with random delays. One seed is
 //! one run.
 
+mod ambush;
 mod answers;
 pub mod checks;
 pub mod clients;
@@ -24,7 +25,7 @@ mod tell;
 mod threads;
 mod volume;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use steadfast::engine::config::Canaries;
 use steadfast::engine::io::Effects;
@@ -109,6 +110,10 @@ pub struct World {
     pub known: Known,
     /// What a volume asked of the log last.
     pub proposed: Option<(NodeId, Index, VolumeChange)>,
+    /// What volumes asked of the log lately, oldest first.
+    asked: VecDeque<(Index, VolumeChange)>,
+    /// Whom a fault strikes rather than others.
+    focus: Option<NodeId>,
     /// Replicas whose leaving has been proposed, and after which entry.
     leaving: Vec<(Index, NodeId)>,
     /// What has been seen to happen.
@@ -151,6 +156,8 @@ impl World {
             faulty: true,
             known: Known::default(),
             proposed: None,
+            asked: VecDeque::new(),
+            focus: None,
             leaving: Vec::new(),
             marks: Marks::default(),
             failed: None,
@@ -293,6 +300,7 @@ impl World {
             Event::ClientConnects(client) => self.client_connects(client),
             Event::ClientTurn { client, connection } => self.client_turn(client, connection),
             Event::Fault(kind) => self.fault(kind),
+            Event::Strike { kind, at } => self.strike_at(kind, at),
             Event::Heal(healing) => self.heals(healing),
             Event::Checkpoint => self.checkpoint(),
         }

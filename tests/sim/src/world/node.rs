@@ -26,6 +26,8 @@ pub enum Health {
     Well,
     /// So many times slower.
     Slow(u64),
+    /// One operation in ten is so many times slower.
+    Uneven(u64),
     /// Nothing ends.
     Stuck,
     /// Some operations fail, of a thousand.

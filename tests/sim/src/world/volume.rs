@@ -142,7 +142,7 @@ impl World {
                 VolumeWant::Signal(event) => {
                     self.trace(node, || format!("volume: {event:?}"));
                     if let CoreEvent::Propose(Proposal::Volume { prev, change, .. }) = event {
-                        self.proposed = Some((node, prev, change));
+                        self.asks(node, prev, change);
                         if let VolumeChange::Shrink { replica, .. } = change {
                             self.leaving.retain(|(after, _)| *after == prev);
                             self.leaving.push((prev, replica));
@@ -160,6 +160,9 @@ impl World {
     }
 
     fn mark_volume(&mut self, note: Note) {
+        if let Note::ResyncBegan { replica, .. } | Note::ResyncDone { replica, .. } = note {
+            self.ambush(Some(replica));
+        }
         self.marks.count(match note {
             Note::Serving { .. } => "primaries served",
             Note::Stopped { .. } => "primaries stopped",

@@ -1,0 +1,82 @@
+//! Faults that follow closely on something that matters: at a random time hardly any would hit the few
+//! microseconds in which a change is under way.
+
+use steadfast::record::VolumeChange;
+use steadfast::types::{Index, NodeId};
+
+use super::World;
+use super::event::Event;
+use super::faults::Kind;
+use crate::queue::{Instant, MICRO, MILLI};
+
+/// What strikes at such a moment.
+const KINDS: [Kind; 12] = [
+    Kind::Crash,
+    Kind::Crash,
+    Kind::Power,
+    Kind::Power,
+    Kind::Blackout,
+    Kind::Pause,
+    Kind::OneWay,
+    Kind::Partition,
+    Kind::Reset,
+    Kind::SlowDisk,
+    Kind::StuckDisk,
+    Kind::Late,
+];
+/// Proposals that are remembered.
+const ASKED_MAX: usize = 12;
+
+impl World {
+    /// Something that matters has just happened, to this node if to one: a fault of a kind that this
+    /// run has may follow.
+    pub(super) fn ambush(&mut self, at: Option<NodeId>) {
+        if !self.faulty || self.options.ambush == 0 || !self.random.chance(self.options.ambush) {
+            return;
+        }
+        let kind = *self.random.pick(&KINDS);
+        if kind.mean(&self.options.faults).is_none() {
+            return;
+        }
+        let longest: Instant = *self.random.pick(&[50 * MICRO, 500 * MICRO, 5 * MILLI]);
+        let wait = self.random.below(longest);
+        self.marks.count("faults close on something that matters");
+        self.queue.after(wait, Event::Strike { kind, at });
+    }
+
+    /// A volume has asked for a change.
+    pub(super) fn asks(&mut self, node: NodeId, prev: Index, change: VolumeChange) {
+        self.proposed = Some((node, prev, change));
+        self.asked.push_back((prev, change));
+        if self.asked.len() > ASKED_MAX {
+            self.asked.pop_front();
+        }
+        let about = match change {
+            VolumeChange::Shrink { replica, .. } | VolumeChange::Grow { replica, .. } => replica,
+            _ => node,
+        };
+        self.ambush(Some(about));
+    }
+
+    /// Strikes, and the node that the moment was about rather than another.
+    pub(super) fn strike_at(&mut self, kind: Kind, at: Option<NodeId>) {
+        if self.faulty {
+            self.focus = at;
+            self.strike(kind);
+            self.focus = None;
+        }
+    }
+
+    /// One of the last proposals reaches every core that there is, of which one may lead.
+    pub(super) fn late_proposal(&mut self) {
+        if self.asked.is_empty() {
+            return;
+        }
+        let at = self.random.index(self.asked.len());
+        let (prev, change) = self.asked[at];
+        self.trace_world(|| format!("late: after entry {prev} {change:?}"));
+        for node in 0..self.nodes.len() {
+            self.propose(NodeId(node as u8), prev, change);
+        }
+    }
+}
