@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{BootId, Incarnation, Index, NodeId, SessionId, StoreId, Term, VolumeId};
+use crate::types::{
+    BootId, Incarnation, Index, NodeId, NodeSet, SessionId, StoreId, Term, VolumeId,
+};
 
 /// The right to be primary. Whoever has restarted since does not own it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -129,12 +131,15 @@ pub enum VolumeChange {
         /// The node that should be promoted next, if it can be.
         prefer: Option<NodeId>,
     },
-    /// Proposed by the primary: `replica` is no longer in sync. Another in-sync replica remains.
+    /// Proposed by the primary: these replicas are no longer in sync. At least the primary remains,
+    /// and all that remain have flushed what was acknowledged before.
     Shrink {
         /// Proposed in this term.
         term: Term,
-        /// Who leaves; becomes behind since this entry.
-        replica: NodeId,
+        /// Who leaves, all with this one entry; become behind since it. Were they to leave one after
+        /// the other, then one that has not flushed would remain for a while, and count as much as
+        /// those that have if everything lost its power then.
+        replicas: NodeSet,
     },
     /// Proposed by the primary: `replica` has caught up, drained and flushed.
     Grow {

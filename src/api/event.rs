@@ -131,12 +131,17 @@ impl News {
                     .with("term", term.0)
                     .with("prefer", json!(prefer))
             }
-            VolumeChange::Shrink { term, replica } => {
-                let replica = node_name(config, replica);
-                Self::new("shrunk", format!("{name}: {replica} is no longer in sync"))
+            VolumeChange::Shrink { term, replicas } => {
+                let names: Vec<_> = replicas
+                    .iter()
+                    .map(|node| node_name(config, node))
+                    .collect();
+                let are = if names.len() == 1 { "is" } else { "are" };
+                let who = names.join(" and ");
+                Self::new("shrunk", format!("{name}: {who} {are} no longer in sync"))
                     .with("volume", name)
                     .with("term", term.0)
-                    .with("replica", replica)
+                    .with("replicas", json!(names))
             }
             VolumeChange::Grow { term, replica, .. } => {
                 let replica = node_name(config, replica);

@@ -110,6 +110,8 @@ pub struct Canaries {
     pub restarted_replica_reports_nothing: bool,
     /// A replica is shrunk out without a flush of the others, and answers go on meanwhile (row 3).
     pub shrink_without_flush: bool,
+    /// Replicas leave one after the other (row 18).
+    pub shrink_one_by_one: bool,
     /// The flush of those who remain moves the watermark that the one who leaves still hears.
     pub shrink_moves_watermark: bool,
     /// A read does not wait for overlapping changes that are not acknowledged.

@@ -50,8 +50,10 @@ impl Paper {
                 record.sessions.push(session);
                 record.openings += 1;
             }
-            VolumeChange::Shrink { replica, .. } => {
-                set_state(record, replica, ReplicaState::Behind { since: entry });
+            VolumeChange::Shrink { replicas, .. } => {
+                for replica in replicas.iter() {
+                    set_state(record, replica, ReplicaState::Behind { since: entry });
+                }
             }
             VolumeChange::Grow { replica, boot, .. } => {
                 set_state(record, replica, ReplicaState::InSync { boot });

@@ -2,6 +2,7 @@
 //! names the volume's newest one, so a second one would be void.
 
 use super::{Cx, Phase, Primary};
+use crate::engine::config::Canaries;
 use crate::engine::io::Effect;
 use crate::record::VolumeChange;
 use crate::types::{NodeId, Time};
@@ -14,7 +15,7 @@ impl Primary {
         self.pump(cx);
     }
 
-    fn wanted(&self) -> Option<VolumeChange> {
+    fn wanted(&self, canaries: &Canaries) -> Option<VolumeChange> {
         let term = self.term;
         if self.phase != Phase::Serving && !self.failing {
             return None;
@@ -22,21 +23,22 @@ impl Primary {
         if self.failing {
             return Some(self.pending_grow().unwrap_or_else(|| self.hand_over()));
         }
-        if let Some(at) = self.leaving() {
-            let peer = &self.peers[at];
-            return match peer.grow {
-                // It counts already, so this is to be decided first.
-                Some(grow) if !peer.state.is_in_sync() => Some(VolumeChange::Grow {
+        if let Some(mut leaving) = self.leaving() {
+            if canaries.shrink_one_by_one {
+                leaving &= leaving.wrapping_neg();
+            }
+            let leaves = |at: usize| leaving & 1 << at != 0;
+            // One that counts already is to be in sync by the log first.
+            return Some(self.first_grow(leaves).unwrap_or_else(|| {
+                let peers = self.peers.iter().enumerate();
+                let replicas = peers
+                    .filter(|(at, _)| leaves(*at))
+                    .map(|(_, peer)| peer.node);
+                VolumeChange::Shrink {
                     term,
-                    replica: peer.node,
-                    boot: grow.boot,
-                    store: grow.store,
-                }),
-                _ => Some(VolumeChange::Shrink {
-                    term,
-                    replica: peer.node,
-                }),
-            };
+                    replicas: replicas.collect(),
+                }
+            }));
         }
         if self.shrink.is_some() {
             return None;
@@ -54,8 +56,14 @@ impl Primary {
 
     /// A replica that counts already is to be in sync by the log.
     fn pending_grow(&self) -> Option<VolumeChange> {
-        let waits = |peer: &&super::peer::Peer| !peer.state.is_in_sync() && peer.configures == 0;
-        self.peers.iter().filter(waits).find_map(|peer| {
+        self.first_grow(|at| self.peers[at].configures == 0)
+    }
+
+    /// The first of these that counts and is not in sync by the log.
+    fn first_grow(&self, among: impl Fn(usize) -> bool) -> Option<VolumeChange> {
+        let peers = self.peers.iter().enumerate();
+        let mut waiting = peers.filter(|(at, peer)| among(*at) && !peer.state.is_in_sync());
+        waiting.find_map(|(_, peer)| {
             peer.grow.map(|grow| VolumeChange::Grow {
                 term: self.term,
                 replica: peer.node,
@@ -79,7 +87,7 @@ impl Primary {
         if cx.now < self.propose_at {
             return;
         }
-        if let Some(change) = self.wanted() {
+        if let Some(change) = self.wanted(&cx.config.canaries) {
             self.propose_at = cx.now.after(cx.config.timing.propose_every);
             cx.out.push(Effect::Propose {
                 prev: cx.record.last_entry,
@@ -94,7 +102,7 @@ impl Primary {
         hearing: crate::types::NodeSet,
         config: &crate::engine::VolumeConfig,
     ) -> Time {
-        let propose = if self.wanted().is_some() {
+        let propose = if self.wanted(&config.canaries).is_some() {
             self.propose_at
         } else {
             Time::MAX

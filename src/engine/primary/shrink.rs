@@ -11,7 +11,7 @@ use super::{Cx, Phase, Primary};
 enum Step {
     /// The remaining replicas flush.
     Flush { round: u32 },
-    /// The log decides, one replica after the other.
+    /// The log decides, on all of them at once: whoever remains has flushed.
     Propose,
     /// The remaining replicas mark what they hold.
     Mark,
@@ -97,9 +97,9 @@ impl Primary {
         !self.unmarked && !self.peers.iter().any(configuring)
     }
 
-    /// The replica whose leaving is to be proposed now.
-    pub(super) fn leaving(&self) -> Option<usize> {
+    /// The replicas whose leaving is to be proposed now, by place.
+    pub(super) fn leaving(&self) -> Option<u8> {
         let shrink = self.shrink.filter(|shrink| shrink.step == Step::Propose)?;
-        (shrink.leaving != 0).then(|| shrink.leaving.trailing_zeros() as usize)
+        (shrink.leaving != 0).then_some(shrink.leaving)
     }
 }

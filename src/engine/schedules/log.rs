@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::record::{Grant, ReplicaState, VolumeChange, VolumeRecord};
-use crate::types::{BootId, Incarnation, Index, NodeId, SessionId};
+use crate::types::{BootId, Incarnation, Index, NodeId, NodeSet, SessionId};
 
 pub struct Log {
     pub record: VolumeRecord,
@@ -64,8 +64,10 @@ impl Log {
                 }
             }
             VolumeChange::Demote { .. } => record.primary = None,
-            VolumeChange::Shrink { replica, .. } => {
-                self.set(replica, ReplicaState::Behind { since: entry });
+            VolumeChange::Shrink { replicas, .. } => {
+                for replica in replicas.iter() {
+                    self.set(replica, ReplicaState::Behind { since: entry });
+                }
             }
             VolumeChange::Grow { replica, boot, .. } => {
                 self.set(replica, ReplicaState::InSync { boot });
@@ -99,13 +101,14 @@ impl Log {
                 after_power_loss,
             } => self.may_promote(grant, after_power_loss),
             VolumeChange::Demote { term, .. } => record.primary.is_some() && record.term == term,
-            VolumeChange::Shrink { term, replica } => {
+            VolumeChange::Shrink { term, replicas } => {
+                let in_sync: NodeSet = record.in_sync().map(|one| one.node).collect();
                 record.term == term
-                    && record.primary.is_some_and(|grant| grant.node != replica)
                     && record
-                        .replica(replica)
-                        .is_some_and(|one| one.state.is_in_sync())
-                    && record.in_sync().count() > 1
+                        .primary
+                        .is_some_and(|grant| !replicas.contains(grant.node))
+                    && replicas.and(in_sync) == replicas
+                    && !replicas.is_empty()
             }
             VolumeChange::Grow {
                 term,

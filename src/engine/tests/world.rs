@@ -400,11 +400,13 @@ impl World {
                 }
             }
             VolumeChange::Demote { .. } => record.primary = None,
-            VolumeChange::Shrink { term, replica } => {
-                if term != record.term || record.in_sync().count() < 2 {
+            VolumeChange::Shrink { term, replicas } => {
+                if term != record.term || record.in_sync().count() <= replicas.len() {
                     return;
                 }
-                state(record, replica, ReplicaState::Behind { since: entry });
+                for replica in replicas.iter() {
+                    state(record, replica, ReplicaState::Behind { since: entry });
+                }
             }
             VolumeChange::Grow {
                 term,

@@ -5,7 +5,7 @@ use crate::member::Canaries;
 use crate::record::{
     Grant, ReplicaRecord, ReplicaState, SessionRecord, VolumeChange, VolumeRecord,
 };
-use crate::types::{Index, NodeId, StoreId, Term, VolumeId};
+use crate::types::{Index, NodeId, NodeSet, StoreId, Term, VolumeId};
 
 impl State {
     /// Makes the change; none if it is void.
@@ -31,9 +31,9 @@ impl State {
                 state.record.primary = None;
                 state.prefer = prefer;
             }
-            VolumeChange::Shrink { term, replica } => {
+            VolumeChange::Shrink { term, replicas } => {
                 self.asked_by_primary(&state.record, term)?;
-                shrink(index, &mut state.record, replica)?;
+                shrink(index, &mut state.record, replicas)?;
             }
             VolumeChange::Grow {
                 term,
@@ -145,17 +145,19 @@ fn find(record: &mut VolumeRecord, node: NodeId) -> Option<&mut ReplicaRecord> {
         .find(|replica| replica.node == node)
 }
 
-fn shrink(index: Index, record: &mut VolumeRecord, node: NodeId) -> Option<()> {
+fn shrink(index: Index, record: &mut VolumeRecord, nodes: NodeSet) -> Option<()> {
     let primary = record.primary?.node;
-    let others = record.in_sync().filter(|replica| replica.node != node);
-    if node == primary || others.count() == 0 {
+    let in_sync: NodeSet = record.in_sync().map(|replica| replica.node).collect();
+    let leave = nodes.and(in_sync) == nodes && !nodes.is_empty();
+    // The primary is in sync but for a planted bug.
+    if !leave || nodes.contains(primary) || nodes == in_sync {
         return None;
     }
-    let replica = find(record, node)?;
-    if !replica.state.is_in_sync() {
-        return None;
+    for replica in &mut record.replicas {
+        if nodes.contains(replica.node) {
+            replica.state = ReplicaState::Behind { since: index };
+        }
     }
-    replica.state = ReplicaState::Behind { since: index };
     Some(())
 }
 

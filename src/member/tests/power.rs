@@ -112,7 +112,7 @@ fn the_only_copy_is_waited_for_by_name() {
         prev: record.last_entry,
         change: VolumeChange::Shrink {
             term: record.term,
-            replica: NodeId(other as u8),
+            replicas: std::iter::once(NodeId(other as u8)).collect(),
         },
     };
     cluster.propose(primary, shrink);

@@ -22,7 +22,10 @@ fn some_change(cluster: &mut Cluster, node: usize) -> Option<Proposal> {
         .filter(|grant| usize::from(grant.node.0) == node);
     let primary = grant.is_some_and(|grant| grant.incarnation == cluster.incarnation(node));
     let change = match cluster.network.random.below(4) {
-        0 if primary => VolumeChange::Shrink { term, replica },
+        0 if primary => VolumeChange::Shrink {
+            term,
+            replicas: std::iter::once(replica).collect(),
+        },
         1 if primary => VolumeChange::Grow {
             term,
             replica,

@@ -63,7 +63,8 @@ canaries! {
         ignore_boot
         grow_unacknowledged
         trust_lost_windows
-        shrink_moves_watermark;
+        shrink_moves_watermark
+        shrink_one_by_one;
     member:
         vote_without_promise
         promote_behind_replica

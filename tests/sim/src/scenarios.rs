@@ -115,6 +115,7 @@ scenarios! {
     "14b" takeovers::survivor_restarted 6
     "15" takeovers::forgotten_promise 12
     "17" takeovers::a_write_on_the_primary_only 1
+    "18" losses::one_that_lost_power_stays 8
 }
 
 /// What a world says at the end.

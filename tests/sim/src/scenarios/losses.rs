@@ -4,7 +4,8 @@ use steadfast::types::NodeId;
 
 use super::{Stage, holds, is_out, others, witness};
 use crate::options::Options;
-use crate::queue::{MICRO, MILLI};
+use crate::queue::{MICRO, MILLI, SECOND};
+use crate::world::event::Part;
 
 /// The target loses power with the copy acknowledged and not flushed.
 pub(super) fn resync_bit_cleared_before_the_flush(stage: Stage) -> Result<(), String> {
@@ -112,5 +113,35 @@ pub(super) fn old_connection(stage: Stage) -> Result<(), String> {
     s.written(client, 7)?;
     s.wait(50 * MILLI);
     s.world.check_equal();
+    s.finish()
+}
+
+/// w on P, S1 and S2, flushed by none. P dies, S1 loses its power and w with it, S2 is promoted. Were P taken out alone, and S2 lost its power before S1 is out too, then S1 would be as good as S2
+/// by the log: w would be lost, although S2 flushed it before P left.
+pub(super) fn one_that_lost_power_stays(stage: Stage) -> Result<(), String> {
+    let mut s = stage.set_with(Options {
+        storage: 3,
+        witness: false,
+        ..Options::quiet(0x5ce + stage.moment)
+    })?;
+    let (p, rest) = others(&s)?;
+    let client = s.client(p)?;
+    for block in 0..16 {
+        s.written(client, block)?;
+    }
+    s.world.stop(p, &Part::ALL, SECOND);
+    s.world.power_off(rest[0]);
+    s.world.crash(rest[1], false);
+    s.world.plan_start(rest[0], 0);
+    s.world.plan_start(rest[1], 0);
+    s.wait(15 * MILLI);
+    s.world.crash(p, true);
+    s.until("P is out", |world| is_out(world, p))?;
+    s.wait(10 * MICRO + stage.after(20 * MICRO));
+    for node in rest {
+        s.world.power_off(node);
+        s.world.plan_start(node, MILLI);
+    }
+    s.wait(100 * MILLI);
     s.finish()
 }

@@ -52,10 +52,11 @@ impl World {
             self.asked.pop_front();
         }
         let about = match change {
-            VolumeChange::Shrink { replica, .. } | VolumeChange::Grow { replica, .. } => replica,
-            _ => node,
+            VolumeChange::Shrink { replicas, .. } => replicas.iter().next(),
+            VolumeChange::Grow { replica, .. } => Some(replica),
+            _ => Some(node),
         };
-        self.ambush(Some(about));
+        self.ambush(about);
     }
 
     /// Strikes, and the node that the moment was about rather than another.

@@ -143,9 +143,10 @@ impl World {
                     self.trace(node, || format!("volume: {event:?}"));
                     if let CoreEvent::Propose(Proposal::Volume { prev, change, .. }) = event {
                         self.asks(node, prev, change);
-                        if let VolumeChange::Shrink { replica, .. } = change {
+                        if let VolumeChange::Shrink { replicas, .. } = change {
                             self.leaving.retain(|(after, _)| *after == prev);
-                            self.leaving.push((prev, replica));
+                            self.leaving
+                                .extend(replicas.iter().map(|replica| (prev, replica)));
                         }
                     }
                     self.signal(node, Part::Reactor, Signal::Core(event));
