@@ -9,7 +9,7 @@ use crate::raw::{Raw, Reply};
 use crate::{MIB, dir, rest};
 
 /// The server serves a good client, and holds nothing for the bad ones.
-fn is_well(nodes: &Nodes) {
+pub fn is_well(nodes: &Nodes) {
     let (mut raw, size) = Raw::open(nodes.socket(0));
     raw.send(&Raw::header(0, 0, 77, size - 512, 512));
     assert_eq!(
@@ -136,6 +136,27 @@ fn what_is_out_of_range_or_unknown_is_refused_and_the_connection_goes_on() {
     refused(5, 0, 0, 4096, 0, 0);
     refused(4, 0, 0, 32 << 20, 0, 0);
     refused(3, 0, 0, 0, 0, 0);
+    is_well(&nodes);
+    nodes.stop();
+}
+
+#[test]
+fn a_short_request_overtakes_a_long_one() {
+    let dir = dir();
+    let nodes = Nodes::start(dir.path(), 1, 256 * MIB);
+    let (mut raw, size) = Raw::open(nodes.socket(0));
+    // 255 pieces, some of which wait for the others, and a flush.
+    let mut bytes = Raw::header(6, 1 | 2, 1, 0, 255 << 20);
+    bytes.extend(Raw::header(0, 0, 2, size - 512, 512));
+    raw.send(&bytes);
+    let order = [2, 1].map(|_| {
+        let reply = raw.reply();
+        if reply.cookie == 2 {
+            raw.take::<512>();
+        }
+        (reply.cookie, reply.errno)
+    });
+    assert_eq!(order, [(2, 0), (1, 0)]);
     is_well(&nodes);
     nodes.stop();
 }

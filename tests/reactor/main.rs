@@ -6,6 +6,7 @@ mod hostile;
 mod lease;
 mod outage;
 mod paper;
+mod peer;
 mod raw;
 mod tool;
 

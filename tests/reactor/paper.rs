@@ -20,8 +20,12 @@ use steadfast::uring::{
     ReactorConfig, Store, VolumeSetup,
 };
 
-const CLUSTER: u128 = 0x5eed;
-const VOLUME: VolumeId = VolumeId(7);
+/// The cluster.
+pub const CLUSTER: u128 = 0x5eed;
+/// Its key.
+pub const KEY: [u8; 32] = [3; 32];
+/// Its volume.
+pub const VOLUME: VolumeId = VolumeId(7);
 const BOOT: BootId = BootId(99);
 const INCARNATION: Incarnation = Incarnation(1);
 
@@ -155,7 +159,7 @@ impl Nodes {
                 boot: BOOT,
                 incarnation: INCARNATION,
                 cluster: CLUSTER,
-                key: [3; 32],
+                key: KEY,
                 address: data[usize::from(node)].ip(),
                 nbd: vec![NbdAddress::Unix(socket.clone())],
                 data: data[usize::from(node)],
