@@ -57,9 +57,25 @@ id!(
     VolumeId(u128)
 );
 id!(
-    /// One formatted store: a replica whose store was formatted anew is another replica.
+    /// One formatted store: a replica whose store was formatted anew is another replica. The high
+    /// half is its name, from the configuration; the low half is drawn when it is made.
     StoreId(u128)
 );
+
+impl StoreId {
+    /// The store of this name that is made now; `drawn` was never drawn before.
+    #[must_use]
+    pub const fn made(self, drawn: u64) -> Self {
+        Self(self.0 >> 64 << 64 | drawn as u128)
+    }
+
+    /// The name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+}
+
 id!(
     /// A volume's term: goes up with every change of primary.
     Term(u64)

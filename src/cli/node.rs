@@ -15,7 +15,8 @@ use crate::daemon::{DaemonOptions, exit, init, supervisor};
 pub(super) enum Args {
     /// Run this machine's node until it is told to stop
     Run(RunArgs),
-    /// Create the log and the stores of this machine's node, for a new cluster
+    /// Create the log and the stores of this machine's node, for a new cluster, or the stores that
+    /// it has lost
     Init {
         /// Configuration file
         #[arg(long, value_name = "FILE")]

@@ -1,7 +1,8 @@
-//! The files of a node, made for a new cluster.
+//! The files of a node, made for a new cluster, or in place of stores that were lost.
 //!
-//! The log is made last: where it is, everything is. So an attempt that was cut off may simply be
-//! repeated, and finds the stores that it made before.
+//! The log is made last: where it is, everything was. So an attempt that was cut off may simply be
+//! repeated, and finds the stores that it made before. A store that is made later draws a number of
+//! its own, by which the cluster knows that it is another one and empty.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -27,18 +28,23 @@ const _: () = assert!(
 pub type Progress<'a> = dyn FnMut(&Path, u64, u64) + 'a;
 
 /// Creates the directory, the stores and the log that the configuration gives this node, and
-/// returns what was made. What holds something already is refused and left alone.
+/// returns what was made. What holds something already is refused and left alone. Of a node that
+/// was made before only what is missing of its stores is made.
 ///
 /// # Errors
 /// In one sentence: what, where, and what to do.
 pub fn init(config: &Config, progress: &mut Progress<'_>) -> Result<Vec<PathBuf>, String> {
     let log = config.log();
     if log.symlink_metadata().is_ok() {
-        return Err(format!(
-            "{} is there already: this node was made before. Start it with `steadfast node run`; \
-             nothing was changed",
-            log.display()
-        ));
+        let made = make_lost(config, progress)?;
+        if made.is_empty() {
+            return Err(format!(
+                "{} is there already: this node was made before. Start it with `steadfast node \
+                 run`; nothing was changed",
+                log.display()
+            ));
+        }
+        return Ok(made);
     }
     std::fs::create_dir_all(&config.node.dir)
         .map_err(|error| format!("{}: {error}", config.node.dir.display()))?;
@@ -65,6 +71,24 @@ pub fn identity(config: &Config, volume: &Volume, store: &Store) -> Identity {
     }
 }
 
+/// Makes the stores that are not there any more.
+fn make_lost(config: &Config, progress: &mut Progress<'_>) -> Result<Vec<PathBuf>, String> {
+    let mut made = Vec::new();
+    for (volume, store) in config.my_stores() {
+        let found = store::open(
+            &store.path,
+            &identity(config, volume, store),
+            Duration::ZERO,
+        );
+        if found.is_err_and(|error| error.is_absent())
+            && make_store(config, volume, store, progress)?
+        {
+            made.push(store.path.clone());
+        }
+    }
+    Ok(made)
+}
+
 fn node_id(index: usize) -> NodeId {
     NodeId(u8::try_from(index).expect("a configuration has at most `NODES_MAX` nodes"))
 }
@@ -76,7 +100,9 @@ fn make_store(
     store: &Store,
     progress: &mut Progress<'_>,
 ) -> Result<bool, String> {
-    let identity = identity(config, volume, store);
+    let mut identity = identity(config, volume, store);
+    let drawn = getrandom::u64().map_err(|error| format!("random numbers: {error}"))?;
+    identity.store = identity.store.made(drawn);
     let mut told = |done, all| progress(&store.path, done, all);
     match store::create(&store.path, &identity, &mut told) {
         Ok(()) => Ok(true),

@@ -80,7 +80,8 @@ pub enum Refused {
 }
 
 const REPLACE: &str = "Do not repair it by hand. If another replica is in sync: move this store \
-                       away and let the node make a new one, it is filled by a full copy";
+                       away and run `steadfast node init`, which makes an empty one; it is filled \
+                       by a full copy";
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -137,9 +138,10 @@ impl std::fmt::Display for Refused {
             ),
             Self::OtherStore { found, expected } => write!(
                 f,
-                "this is store {:032x}, the configuration names store {:032x}: it was made anew \
-                 since. Check the volumes' store paths and ids",
-                found.0, expected.0
+                "this is store {:016x}, the configuration names store {:016x}. Check the volumes' \
+                 store paths and ids",
+                found.name(),
+                expected.name()
             ),
             Self::OtherSize { found, expected } => write!(
                 f,

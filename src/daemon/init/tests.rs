@@ -32,12 +32,37 @@ fn a_foreign_file_in_the_place_of_a_store_is_refused() {
 fn a_node_that_was_made_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     let config = configuration(temp.path());
-    std::fs::create_dir(&config.node.dir).unwrap();
-    std::fs::write(config.log(), "x").unwrap();
-    let error = quietly(&config).unwrap_err();
-    assert!(error.contains("cluster-log is there already"), "{error}");
-    assert!(error.contains("steadfast node run"), "{error}");
-    assert!(!temp.path().join("data.store").exists());
+    quietly(&config).unwrap();
+    let store = temp.path().join("data.store");
+    for content in [std::fs::read(&store).unwrap(), b"my thesis".to_vec()] {
+        std::fs::write(&store, &content).unwrap();
+        let error = quietly(&config).unwrap_err();
+        assert!(error.contains("cluster-log is there already"), "{error}");
+        assert!(error.contains("steadfast node run"), "{error}");
+        assert_eq!(std::fs::read(&store).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_store_that_is_made_anew_is_another_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let config = configuration(temp.path());
+    quietly(&config).unwrap();
+    let volume = &config.volumes[0];
+    let path = &volume.stores[0].path;
+    let named = identity(&config, volume, &volume.stores[0]);
+    let id = || {
+        let opened = store::open(path, &named, Duration::ZERO).unwrap();
+        opened.recovered.store
+    };
+    let first = id();
+    assert_eq!(first.name(), named.store.name());
+    std::fs::remove_file(path).unwrap();
+    let log = std::fs::read(config.log()).unwrap();
+    assert_eq!(quietly(&config).unwrap(), [path.as_path()]);
+    assert_eq!(id().name(), first.name());
+    assert_ne!(id(), first);
+    assert!(std::fs::read(config.log()).unwrap() == log);
 }
 
 #[test]

@@ -96,9 +96,19 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "store {}: ", self.path.display())?;
         match &self.problem {
-            Problem::Missing => write!(f, "there is no such file or device"),
-            Problem::Blank => write!(f, "it is empty: no store has been made here"),
-            Problem::Unfinished => write!(f, "its creation was cut off; make it again"),
+            Problem::Missing => write!(
+                f,
+                "there is no such file or device. Correct the path; if the store is lost, or was \
+                 never made, `steadfast node init` makes an empty one"
+            ),
+            Problem::Blank => write!(
+                f,
+                "it is empty: no store has been made here; `steadfast node init` makes one"
+            ),
+            Problem::Unfinished => write!(
+                f,
+                "its creation was cut off; `steadfast node init` makes it again"
+            ),
             Problem::NotAStore => write!(
                 f,
                 "it is neither a file nor a block device. Correct the path in the configuration"

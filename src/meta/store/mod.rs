@@ -23,7 +23,7 @@ pub struct Identity {
     pub cluster: u128,
     /// The volume.
     pub volume: VolumeId,
-    /// The store.
+    /// The store. Of one that is to be opened only the name counts.
     pub store: StoreId,
     /// The node.
     pub node: NodeId,

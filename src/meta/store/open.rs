@@ -86,7 +86,7 @@ fn mismatch(found: &Recovered, expected: &Identity) -> Option<Refused> {
             found: found.node,
             expected: expected.node,
         })
-    } else if found.store != expected.store {
+    } else if found.store.name() != expected.store.name() {
         Some(Refused::OtherStore {
             found: found.store,
             expected: expected.store,

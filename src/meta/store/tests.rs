@@ -183,7 +183,7 @@ fn a_store_of_somebody_else_is_refused_by_name() {
     ));
     assert!(matches!(
         refused(Identity {
-            store: StoreId(2),
+            store: StoreId(2 << 64),
             ..IDENTITY
         }),
         Refused::OtherStore { .. }

@@ -1,0 +1,117 @@
+//! A node that has lost its disk gets an empty one: it is filled, and counts for nothing before.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cluster_tests::client::Client;
+use cluster_tests::image::scratch;
+use cluster_tests::replicas;
+use cluster_tests::sandbox::{Node, Sandbox};
+use cluster_tests::tool::{self, Said};
+use cluster_tests::wait_for;
+
+/// One sandbox at a time: each is three daemons on a small machine.
+static ALONE: Mutex<()> = Mutex::new(());
+const SIZE: u64 = 16 << 20;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the volume holds: some of every region.
+fn data(at: u64) -> [u8; 4096] {
+    [(at >> 20) as u8 + 1; 4096]
+}
+
+fn places() -> impl Iterator<Item = u64> {
+    (0..SIZE).step_by(1 << 20)
+}
+
+/// A sandbox that has run and was stopped, with something in its volume.
+fn made(name: &str) -> PathBuf {
+    let dir = scratch().join(name);
+    drop(fs::remove_dir_all(&dir));
+    let mut sandbox = Sandbox::start(&dir, &["--size", "16MiB"]);
+    let (primary, standby) = sandbox.pair();
+    let mut client = Client::connect(primary.nbd_address(), "data").expect("connect");
+    for at in places() {
+        client.write(at, &data(at)).expect("write");
+    }
+    // Once it is durable everywhere, nothing but the store itself tells that it is needed.
+    for node in [&primary, &standby] {
+        let store = sandbox.store(node);
+        wait_for("the intents to be cleared", PATIENCE, || {
+            let dump = ["meta", "dump", store.to_str().expect("path")];
+            let dump = tool::output(tool::steadfast().to_str().expect("path"), &dump);
+            let said = String::from_utf8_lossy(&dump.stdout).into_owned();
+            said.contains(" 0 of 4096 slots").then_some(())
+        });
+    }
+    sandbox.stop();
+    dir
+}
+
+fn init(dir: &Path, node: &str) -> Said {
+    Said::by(
+        Command::new(tool::steadfast())
+            .args(["node", "init", "--config"])
+            .arg(dir.join(node).join("config.toml")),
+    )
+}
+
+fn holds_all(node: &Node) {
+    let mut client = Client::connect(node.nbd_address(), "data").expect("connect");
+    let mut found = [0; 4096];
+    for at in places() {
+        client.read(at, &mut found).expect("read");
+        assert!(found == data(at), "byte {at} through {}", node.name);
+    }
+}
+
+/// It becomes healthy, everything is there, and both disks say the same.
+fn recovers(dir: &Path) {
+    let mut sandbox = Sandbox::start(dir, &[]);
+    let (primary, standby) = sandbox.pair();
+    holds_all(&primary);
+    holds_all(&standby);
+    let second = ["volume", "promote", &standby.name];
+    sandbox.ask(&second).tells(0, &[]);
+    sandbox.wait_healthy(PATIENCE);
+    holds_all(&standby);
+    sandbox.stop();
+    let stores = replicas::of(&sandbox);
+    assert_eq!(stores.len(), 2);
+    replicas::assert_equal(&stores, SIZE);
+    drop(fs::remove_dir_all(dir));
+}
+
+#[test]
+fn a_store_that_was_lost_is_made_anew_and_filled() {
+    let _alone = alone();
+    // Each in its turn, as whichever is promoted first must not be the empty one.
+    for node in ["n1", "n2"] {
+        let dir = made("replaced-store");
+        let store = dir.join(node).join("data.store");
+        fs::remove_file(&store).expect("store");
+        init(&dir, node).tells(0, &["created", "data.store"]);
+        init(&dir, node).refuses(78, &["was made before", "nothing was changed"]);
+        recovers(&dir);
+    }
+}
+
+#[test]
+fn a_node_that_lost_everything_is_filled() {
+    let _alone = alone();
+    for node in ["n1", "n2"] {
+        let dir = made("replaced-node");
+        for file in ["data.store", "cluster-log"] {
+            fs::remove_file(dir.join(node).join(file)).expect("file");
+        }
+        init(&dir, node).tells(0, &["created", "data.store", "cluster-log"]);
+        recovers(&dir);
+    }
+}
