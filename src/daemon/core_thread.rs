@@ -11,6 +11,7 @@ use config::Config;
 
 use super::clock;
 use super::pulse_thread::PulseHandle;
+use super::strangers::{self, Stranger, Strangers};
 use super::wake::{Inbox, sleep_until};
 use crate::api::event::News;
 use crate::api::handle::{Command, EventLog};
@@ -97,6 +98,7 @@ pub struct CoreThread {
     inbox: Inbox<CoreInput>,
     me: NodeId,
     effects: Vec<CoreEffect>,
+    strangers: Strangers,
     /// When to look again whether the log has every configured volume; never once it has.
     create_at: Time,
 }
@@ -114,6 +116,7 @@ impl CoreThread {
             inbox,
             me,
             effects: Vec::new(),
+            strangers: Strangers::new(),
             create_at: Time::ZERO,
         }
     }
@@ -146,6 +149,9 @@ impl CoreThread {
                     .send(Input::Volume(ToVolume::Hearing { node, heard }));
             }
             self.step(CoreEvent::Pulse(signal))?;
+        }
+        while let Ok(stranger) = self.setup.pulse.strangers.pop() {
+            strangers::warn(&self.setup.config, "pulse", stranger);
         }
         if readable {
             self.receive()?;
@@ -218,12 +224,18 @@ impl CoreThread {
     fn receive(&mut self) -> Result<(), Ended> {
         let mut datagram = [0; DATAGRAM_MAX];
         for _ in 0..BURST {
-            let Ok((len, _)) = self.setup.socket.recv_from(&mut datagram) else {
+            let Ok((len, address)) = self.setup.socket.recv_from(&mut datagram) else {
                 return Ok(());
             };
-            // What is not ours is dropped; the pulse counts such datagrams for people.
-            let Ok(payload) = self.setup.seal.open(Kind::Core, &datagram[..len]) else {
-                continue;
+            let payload = match self.setup.seal.open(Kind::Core, &datagram[..len]) {
+                Ok(payload) => payload,
+                Err(why) => {
+                    let stranger = Stranger { from: address, why };
+                    if self.strangers.is_news(clock::now(), stranger) {
+                        strangers::warn(&self.setup.config, "core", stranger);
+                    }
+                    continue;
+                }
             };
             let Some((&from, bytes)) = payload.split_first() else {
                 continue;

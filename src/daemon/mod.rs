@@ -18,6 +18,7 @@ mod sockets;
 mod start;
 pub mod stop;
 mod stopped;
+pub mod strangers;
 pub mod supervisor;
 pub mod wake;
 

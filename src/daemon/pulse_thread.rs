@@ -12,6 +12,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::clock;
+use super::strangers::{SAID_MAX, Stranger, Strangers};
 use super::wake::{Waker, sleep_until};
 use crate::member::io::{PulseDatagram, PulseEffect, PulseEvent, PulseSignal};
 use crate::member::pulse::Pulse;
@@ -19,7 +20,7 @@ use crate::node::{PulseIo, Signal, ToPulse, route_pulse};
 use crate::types::Time;
 use crate::uring::{Handle, LeaseCell, ProgressCell};
 use crate::wire::pulse::{MESSAGE_MAX, decode, encode_acknowledgement, encode_heartbeat};
-use crate::wire::seal::{HEADER, Kind, OVERHEAD, Seal};
+use crate::wire::seal::{HEADER, Kind, OVERHEAD, Refused, Seal};
 
 /// Signals that may wait for a thread that is late. They are about changes, not about heartbeats,
 /// so there are few; a ring that is full all the same is tried again with the next wake-up.
@@ -67,6 +68,8 @@ pub struct PulseHandle {
     waker: Waker,
     /// From the pulse. One reader: the core's thread.
     pub signals: Consumer<PulseSignal>,
+    /// Whose datagrams were refused, for people.
+    pub strangers: Consumer<Stranger>,
     /// How it fares.
     pub figures: Arc<PulseFigures>,
     stop: Arc<AtomicBool>,
@@ -100,6 +103,8 @@ struct PulseThread {
     signals: Producer<PulseSignal>,
     /// Signals that found the ring full.
     delayed: Vec<PulseSignal>,
+    known: Strangers,
+    strangers: Producer<Stranger>,
     figures: Arc<PulseFigures>,
     effects: Vec<PulseEffect>,
     stalled: bool,
@@ -115,6 +120,7 @@ pub fn start(setup: PulseSetup) -> io::Result<PulseHandle> {
     setup.socket.set_nonblocking(true)?;
     let (inbox, to_pulse) = RingBuffer::new(SIGNALS_MAX);
     let (from_pulse, signals) = RingBuffer::new(SIGNALS_MAX);
+    let (refused, strangers) = RingBuffer::new(SAID_MAX);
     let waker = Waker::new()?;
     let stop = Arc::new(AtomicBool::new(false));
     let figures = Arc::new(PulseFigures::default());
@@ -123,6 +129,8 @@ pub fn start(setup: PulseSetup) -> io::Result<PulseHandle> {
         inbox: to_pulse,
         signals: from_pulse,
         delayed: Vec::with_capacity(SIGNALS_MAX),
+        known: Strangers::new(),
+        strangers: refused,
         figures: Arc::clone(&figures),
         effects: Vec::with_capacity(1024),
         stalled: false,
@@ -142,6 +150,7 @@ pub fn start(setup: PulseSetup) -> io::Result<PulseHandle> {
         inbox,
         waker,
         signals,
+        strangers,
         figures,
         stop,
         thread: Some(thread),
@@ -174,16 +183,25 @@ impl PulseThread {
     fn receive(&mut self) {
         let mut datagram = [0; OVERHEAD + MESSAGE_MAX];
         for _ in 0..BURST {
-            let Ok((len, _)) = self.setup.socket.recv_from(&mut datagram) else {
+            let Ok((len, from)) = self.setup.socket.recv_from(&mut datagram) else {
                 return;
             };
             let opened = self.setup.seal.open(Kind::Pulse, &datagram[..len]);
             match opened.map(decode) {
                 Ok(Ok(message)) => self.step(PulseEvent::Datagram(&message)),
-                Ok(Err(_)) | Err(_) => {
-                    self.figures.refused.fetch_add(1, Ordering::Relaxed);
-                }
+                Ok(Err(_)) => self.refuse(from, Refused::Content),
+                Err(why) => self.refuse(from, why),
             }
+        }
+    }
+
+    /// Counts a datagram that is not ours, and has the core's thread say so.
+    fn refuse(&mut self, from: SocketAddr, why: Refused) {
+        self.figures.refused.fetch_add(1, Ordering::Relaxed);
+        let stranger = Stranger { from, why };
+        // A ring that is full has enough to say.
+        if self.known.is_news(clock::now(), stranger) && self.strangers.push(stranger).is_ok() {
+            self.setup.core.wake();
         }
     }
 

@@ -45,6 +45,8 @@ pub enum Refused {
     Cluster,
     /// The MAC is wrong: another key, or somebody changed it.
     Key,
+    /// The seal is right, and what is sealed says nothing.
+    Content,
 }
 
 impl std::fmt::Display for Refused {
@@ -63,6 +65,10 @@ impl std::fmt::Display for Refused {
             Self::Key => write!(
                 f,
                 "a datagram with a wrong seal: compare `cluster.key` of the nodes"
+            ),
+            Self::Content => write!(
+                f,
+                "a datagram of this cluster that makes no sense: compare the nodes' versions"
             ),
         }
     }
