@@ -164,6 +164,16 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    fn record(&self) -> Record<'_> {
+        Record {
+            number: self.number,
+            seq: self.seq,
+            changes: &self.changes,
+            context_first: self.context_first,
+            context: &self.context,
+        }
+    }
+
     /// Brings a slot table up to this record.
     pub fn apply(&self, table: &mut [Option<u32>]) {
         for &(slot, region) in &self.changes {
@@ -240,7 +250,7 @@ pub fn decode(store: StoreId, page: &PageBytes) -> Result<Decoded, BadPage> {
     if changes.iter().any(|&(slot, _)| usize::from(slot) >= SLOTS) {
         return Err(BadPage::Rotten(numbers));
     }
-    Ok(Decoded {
+    let decoded = Decoded {
         number,
         seq: Seq(u64_at(&body, SEQ_AT)),
         changes,
@@ -248,5 +258,12 @@ pub fn decode(store: StoreId, page: &PageBytes) -> Result<Decoded, BadPage> {
         context: (0..CONTEXT)
             .map(|index| cooked(u32_at(&body, CONTEXT_AT + index * 4)))
             .collect(),
-    })
+    };
+    // What comes back encodes to the same bytes: nothing unknown is dropped unseen.
+    let mut again = [0; PAGE];
+    encode(store, &decoded.record(), &mut again);
+    if again != *page {
+        return Err(BadPage::Rotten(numbers));
+    }
+    Ok(decoded)
 }

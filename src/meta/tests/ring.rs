@@ -226,3 +226,31 @@ fn a_ring_that_cannot_be_is_refused() {
     model.write(&[(0, Some((SIZE / REGION) as u32))]);
     assert!(refused(&model.image));
 }
+
+/// What this version does not write is not read over: its checksums are right.
+#[test]
+fn unknown_content_of_a_record_is_refused() {
+    let model = Model::after(20);
+    let offset = model.layout.ring_page(model.number) as usize;
+    // Behind a field of the head, in a change that does not count, and behind the context.
+    for (sector, at) in [(0, 54), (0, 60), (1, 40), (7, 122), (7, 503)] {
+        let mut image = model.image.clone();
+        let page = &mut image.bytes[offset..offset + PAGE];
+        page[sector * 512 + at] ^= 0x10;
+        page[56..60].fill(0);
+        let body: Vec<u8> = page
+            .chunks(512)
+            .flat_map(|sector| sector[..504].to_vec())
+            .collect();
+        page[56..60].copy_from_slice(&crc32fast::hash(&body).to_le_bytes());
+        for sector in page.chunks_mut(512) {
+            let crc = crc32fast::hash(&sector[..508]);
+            sector[508..].copy_from_slice(&crc.to_le_bytes());
+        }
+        let refused = image.recover();
+        assert!(
+            matches!(refused, Err(Refused::RingDamaged { .. })),
+            "sector {sector} byte {at}"
+        );
+    }
+}
