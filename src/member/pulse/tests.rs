@@ -93,3 +93,42 @@ fn a_promise_is_given_when_the_last_acknowledgement_is_old_enough() {
     this.step(due, PulseEvent::Tick, &mut out);
     assert_eq!(promises(&out), [(OTHER, Incarnation(1))]);
 }
+
+#[test]
+fn what_was_heard_before_keeps_nobody_alive() {
+    let mut now = Time(1_000_000_000);
+    let (mut this, mut other) = (pulse(ME, 1, now), pulse(OTHER, 1, now));
+    let mut heard = Vec::new();
+    for _ in 0..10 {
+        beat(&mut this, &mut other, now, &mut Vec::new());
+        heard.push(PulseDatagram::Heartbeat(other.heartbeat(ME)));
+        now = now.after(ms(10));
+    }
+    // The other is gone; somebody sends all that it ever said, and this node's own words.
+    heard.push(PulseDatagram::Heartbeat(this.heartbeat(OTHER)));
+    let mut out = Vec::new();
+    for _ in 0..10 {
+        for datagram in &heard {
+            this.step(now, PulseEvent::Datagram(datagram), &mut out);
+        }
+        this.step(now, PulseEvent::Tick, &mut out);
+        now = now.after(ms(10));
+    }
+    let told =
+        |wanted: fn(&PulseEffect) -> bool| out.iter().filter(|effect| wanted(effect)).count();
+    assert_eq!(
+        told(|effect| matches!(effect, PulseEffect::SendAcknowledgement { .. })),
+        0
+    );
+    assert_eq!(
+        told(|effect| matches!(effect, PulseEffect::Signal(PulseSignal::Heard { .. }))),
+        0
+    );
+    assert_eq!(
+        told(|effect| matches!(
+            effect,
+            PulseEffect::Signal(PulseSignal::Suspected { node: OTHER, .. })
+        )),
+        1
+    );
+}
