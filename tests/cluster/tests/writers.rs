@@ -124,11 +124,16 @@ fn without_a_witness_a_dead_peer_leaves_the_volume_waiting_and_status_says_why()
         let status = sandbox.status(&primary)?;
         (status["quorum"] == false).then_some(status)
     });
-    let said = status.to_string();
-    assert!(
-        said.contains(&standby.name),
-        "it does not name the dead node: {said}"
-    );
+    let volume_status = &status["volumes"][0];
+    let said = volume_status["redundancy"].as_str().expect("a sentence");
+    let why = [
+        "no quorum".to_owned(),
+        format!("waiting for {}", standby.name),
+    ];
+    assert!(why.iter().all(|words| said.contains(words)), "{said}");
+    assert!(volume_status["primary"].is_null(), "{status}");
+    let ask = ["status", "--node", &primary.name];
+    sandbox.ask(&ask).tells(2, &[&why[0], &why[1]]);
     let then = writer.count();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(
