@@ -11,7 +11,7 @@ use crate::wire::seal::Refused;
 /// The same is not said again for so long.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Most that is said in that time, whoever sends whatever.
-pub const SAID_MAX: usize = 16;
+pub(super) const SAID_MAX: usize = 16;
 
 /// A datagram that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,21 +23,20 @@ pub struct Stranger {
 }
 
 /// What has been said of late. Allocates nothing after it was made.
-pub struct Strangers {
+pub(super) struct Strangers {
     said: Vec<(IpAddr, Refused, Time)>,
 }
 
 impl Strangers {
     /// Nothing has been said.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             said: Vec::with_capacity(SAID_MAX),
         }
     }
 
     /// Whether this is to be said now.
-    pub fn is_news(&mut self, now: Time, stranger: Stranger) -> bool {
+    pub(super) fn is_news(&mut self, now: Time, stranger: Stranger) -> bool {
         let (from, why) = (stranger.from.ip(), stranger.why);
         self.said.retain(|&(.., at)| now < at.after(SAID_EVERY));
         let known = self.said.iter().any(|said| (said.0, said.1) == (from, why));
@@ -50,7 +49,7 @@ impl Strangers {
 }
 
 /// Tells a person: what looks like a dead node may merely have another key.
-pub fn warn(config: &Config, port: &str, Stranger { from, why }: Stranger) {
+pub(super) fn warn(config: &Config, port: &str, Stranger { from, why }: Stranger) {
     let mut nodes = config.nodes.iter();
     match nodes.find(|node| node.address == from.ip()) {
         Some(node) => tracing::warn!("port {port}: dropped from {} ({from}): {why}", node.name),
