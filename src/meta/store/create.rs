@@ -57,6 +57,10 @@ pub fn create(path: &Path, identity: &Identity, progress: &mut Progress<'_>) -> 
             create_file(&target, &superblock, progress)
         }
         Err(error) if matches!(error.problem, Problem::Missing) => {
+            // A file there would be in memory, in the place of a disk that is not plugged in.
+            if path.starts_with("/dev") {
+                return Err(Error::new(path, Problem::NoDevice));
+            }
             create_file(path, &superblock, progress)
         }
         Err(error) => Err(error),

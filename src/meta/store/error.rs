@@ -20,6 +20,8 @@ pub struct Error {
 pub enum Problem {
     /// There is no such file or device.
     Missing,
+    /// There is no such device, and no file is made among devices.
+    NoDevice,
     /// There is nothing in it: it can be made a store.
     Blank,
     /// Its creation was cut off: it can be made a store.
@@ -100,6 +102,11 @@ impl std::fmt::Display for Error {
                 f,
                 "there is no such file or device. Correct the path; if the store is lost, or was \
                  never made, `steadfast node init` makes an empty one"
+            ),
+            Problem::NoDevice => write!(
+                f,
+                "there is no such device, and below /dev no file is made. Connect the disk, or \
+                 correct the path"
             ),
             Problem::Blank => write!(
                 f,

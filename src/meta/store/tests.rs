@@ -89,6 +89,14 @@ fn what_is_missing_or_empty_is_told_and_can_be_made() {
 }
 
 #[test]
+fn a_disk_that_is_not_there_is_not_replaced_by_a_file() {
+    let path = Path::new("/dev/steadfast-no-such-disk");
+    let error = create(path, &IDENTITY, &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("Connect the disk"), "{error}");
+    assert!(!path.exists() && !path.with_extension("unfinished").exists());
+}
+
+#[test]
 fn what_belongs_to_others_is_refused_by_name_and_untouched() {
     let directory = directory();
     let path = directory.path().join("foreign");
