@@ -6,14 +6,20 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cluster_tests::client::Client;
 use cluster_tests::image::scratch;
-use cluster_tests::sandbox::Sandbox;
+use cluster_tests::sandbox::{Sandbox, signal};
 use cluster_tests::tool::{self, Said};
+use cluster_tests::wait_for;
+use cluster_tests::writer::Writer;
+use rustix::process::Signal;
+use serde_json::Value;
 
 /// One sandbox at a time: each is three daemons on a small machine.
 static ALONE: Mutex<()> = Mutex::new(());
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -79,6 +85,61 @@ fn refused(dir: &Path, words: &[&str]) {
     said.refuses(1, &[dir.to_str().expect("path")]);
     said.refuses(1, words);
     assert!(before == content(dir), "something was touched: {said:?}");
+}
+
+#[test]
+fn every_option_is_followed_and_written_down() {
+    let _alone = alone();
+    let dir = fresh("sandbox-options");
+    let args = "--size 16MiB --storage-nodes 3 --profile wan --volume v.1 --shared";
+    let mut sandbox = Sandbox::start(&dir, &args.split(' ').collect::<Vec<_>>());
+    let text = fs::read_to_string(dir.join("sandbox.json")).expect("sandbox.json");
+    let described: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(described["volume"], "v.1");
+    let nodes = sandbox.nodes();
+    let named = ["n1", "n2", "n3", "w1"];
+    assert!(nodes.iter().map(|node| &node.name).eq(named));
+    for (place, node) in nodes.iter().enumerate() {
+        let storage = node.name != "w1";
+        assert_eq!(node.role, if storage { "storage" } else { "witness" });
+        let begin = format!("nbd://{}:", node.address);
+        assert!(node.nbd.starts_with(&begin) && node.nbd.ends_with("/v.1"));
+        let others = nodes[..place].iter().map(|other| &other.address);
+        assert!(others.into_iter().all(|other| *other != node.address));
+        let config = fs::read_to_string(&node.config).expect("configuration");
+        assert!(config.contains("profile = \"wan\""), "{config}");
+        assert_eq!(node.dir.join("v.1.store").exists(), storage);
+        assert!(Path::new(&node.api).exists());
+    }
+    let (primary, standby) = sandbox.pair();
+    let status = sandbox.status(&nodes[3]).expect("status");
+    let volume = &status["volumes"][0];
+    assert_eq!(volume["name"], "v.1");
+    assert_eq!(
+        (&volume["size"], &volume["shared"]),
+        (&(16 << 20).into(), &true.into())
+    );
+    let replicas = volume["replicas"].as_array().expect("replicas");
+    assert_eq!(replicas.len(), 3);
+    assert_eq!(volume["redundancy"], "1 failure can be survived");
+
+    let writer = Writer::start(standby.nbd_address(), "v.1", 0, 256);
+    let writes = |more: u64| {
+        let then = writer.count();
+        wait_for("writes", PATIENCE, || {
+            assert!(!writer.has_ended(), "the client was disconnected");
+            (writer.count() >= then + more).then_some(())
+        });
+    };
+    writes(200);
+    signal(&primary, Signal::KILL);
+    writes(200);
+    let written = writer.stop();
+    assert!(written.error.is_none(), "{:?}", written.error);
+    sandbox.wait_healthy(PATIENCE);
+    written.verify(sandbox.node(&primary.name).nbd_address(), "v.1");
+    sandbox.stop();
+    drop(fs::remove_dir_all(&dir));
 }
 
 #[test]
