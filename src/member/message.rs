@@ -22,6 +22,9 @@ pub(super) const SUSPECTS_MAX: usize = 32;
 /// Arrivals in one message; more are told once the first ones have been admitted.
 pub(super) const ARRIVALS_MAX: usize = 16;
 
+/// No term and no index of the log gets so far.
+const COUNT_MAX: u64 = 1 << 48;
+
 const _: () = assert!(ENTRY_MAX <= ENTRIES_MAX && CHUNK_MAX <= ENTRIES_MAX);
 const _: () = assert!(SUSPECTS_MAX * 12 + ARRIVALS_MAX * 30 + 64 <= MESSAGE_MAX - HEADER);
 
@@ -200,8 +203,35 @@ impl Message {
     /// The message, if the bytes are one.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         match postcard::take_from_bytes(bytes) {
-            Ok((message, [])) => Some(message),
+            Ok((message, [])) => Some(message).filter(Self::is_possible),
             Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// Whether no log has grown, and no term has come, beyond what any ever will: behind this one
+    /// may count on.
+    fn is_possible(&self) -> bool {
+        let counts = |term: u64, end: u64| term.max(end) <= COUNT_MAX;
+        let ends = |end: &LogEnd| counts(end.term, end.index.0);
+        match self {
+            Self::Outlook(outlook) => counts(outlook.term, 0) && ends(&outlook.end),
+            Self::Voted { term, outlook } => counts(*term, outlook.term) && ends(&outlook.end),
+            Self::Vote { term, end } => counts(*term, 0) && ends(end),
+            Self::Append {
+                term,
+                prev,
+                commit,
+                entries,
+            } => {
+                counts(*term, commit.0)
+                    && ends(prev)
+                    && entries.iter().all(|entry| counts(entry.term, 0))
+            }
+            Self::Appended { term, matched } => counts(*term, matched.0),
+            Self::Rejected { term, end } => counts(*term, end.0),
+            Self::Snapshot { term, last, .. } => counts(*term, 0) && ends(last),
+            Self::SnapshotTaken { term, last, .. } => counts(*term, last.0),
+            Self::Propose(_) | Self::Report { .. } | Self::Progress(_) => true,
         }
     }
 }
@@ -241,6 +271,11 @@ mod tests {
             }],
         };
         assert_eq!(Message::decode(&append.encode().unwrap()), None, "no node");
+        let far = Message::Appended {
+            term: 3,
+            matched: Index(COUNT_MAX + 1),
+        };
+        assert_eq!(Message::decode(&far.encode().unwrap()), None, "no such log");
         // Lengths are checked before memory is taken: this claims 2^60 entries.
         let mut bytes = vec![3, 1, 0, 0, 0];
         bytes.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);
@@ -262,17 +297,17 @@ mod tests {
         let outlook = Outlook {
             incarnation: Incarnation(u64::MAX),
             sequence: u64::MAX,
-            term: u64::MAX,
+            term: COUNT_MAX,
             leaderless: true,
             end: LogEnd {
-                term: u64::MAX,
-                index: Index(u64::MAX),
+                term: COUNT_MAX,
+                index: Index(COUNT_MAX),
             },
             suspects: vec![suspect; SUSPECTS_MAX],
             arrivals: vec![arrival; ARRIVALS_MAX],
         };
         let message = Message::Voted {
-            term: u64::MAX,
+            term: COUNT_MAX,
             outlook,
         };
         let bytes = message.encode().unwrap();

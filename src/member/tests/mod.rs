@@ -5,5 +5,6 @@ mod cluster;
 mod failover;
 mod faults;
 mod network;
+mod nonsense;
 mod power;
 mod schedules;
