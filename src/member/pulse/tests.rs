@@ -1,6 +1,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::member::io::{DeathNotice, Heard};
+use crate::member::tests::network::Random;
+use crate::types::{INCARNATION_MAX, NODES_MAX};
 
 const ME: NodeId = NodeId(0);
 const OTHER: NodeId = NodeId(1);
@@ -131,4 +134,88 @@ fn what_was_heard_before_keeps_nobody_alive() {
         )),
         1
     );
+}
+
+/// A number, now and then an enormous one.
+fn number(random: &mut Random) -> u64 {
+    match random.below(6) {
+        0 => u64::MAX - random.below(3),
+        1 => (1 << 40) - 2 + random.below(4),
+        _ => random.below(6),
+    }
+}
+
+fn nonsense(random: &mut Random) -> PulseDatagram {
+    let from = NodeId(random.below(5) as u8);
+    let incarnation = Incarnation(number(random));
+    match random.below(3) {
+        0 => PulseDatagram::DeathNotice(DeathNotice {
+            node: from,
+            incarnation,
+        }),
+        1 => PulseDatagram::Acknowledgement(Acknowledgement {
+            from,
+            incarnation,
+            to: NodeId(random.below(3) as u8),
+            to_incarnation: Incarnation(number(random)),
+            sequence: number(random),
+            configuration: random.below(3),
+        }),
+        _ => {
+            let mut heard = [Heard::default(); NODES_MAX];
+            for heard in &mut heard[..5] {
+                *heard = Heard {
+                    incarnation: Incarnation(number(random)),
+                    sequence: number(random),
+                    suspected: random.percent(50),
+                    refused: random.percent(50),
+                };
+            }
+            PulseDatagram::Heartbeat(Heartbeat {
+                from,
+                incarnation,
+                boot: BootId(random.below(3).into()),
+                sequence: number(random),
+                silent: random.percent(20),
+                view: number(random),
+                nodes: random.below(6) as u8,
+                heard,
+            })
+        }
+    }
+}
+
+#[test]
+fn datagrams_out_of_turn_end_no_pulse() {
+    for seed in 0..2000 {
+        let mut random = Random::new(seed);
+        let mut now = Time(1_000_000_000);
+        let mut this = pulse(ME, 1, now);
+        let mut out = Vec::new();
+        for _ in 0..60 {
+            now = now.after(Duration::from_micros(random.below(15_000)));
+            let node = NodeId(1 + random.below(2) as u8);
+            let incarnation = Incarnation(random.below(6));
+            let datagram = nonsense(&mut random);
+            let event = match random.below(8) {
+                0 => PulseEvent::Tick,
+                1 => PulseEvent::Forbid {
+                    node,
+                    incarnation,
+                    certificate: random.percent(50),
+                },
+                _ => PulseEvent::Datagram(&datagram),
+            };
+            this.step(now, event, &mut out);
+            // As the core does: above what is refused, while there is room.
+            for effect in std::mem::take(&mut out) {
+                if let PulseEffect::Signal(PulseSignal::Obsolete { above }) = effect
+                    && above < INCARNATION_MAX
+                {
+                    let incarnation = Incarnation(above.0 + 1);
+                    this.step(now, PulseEvent::Adopt { incarnation }, &mut out);
+                }
+            }
+        }
+    }
 }

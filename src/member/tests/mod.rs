@@ -4,7 +4,7 @@ mod canaries;
 mod cluster;
 mod failover;
 mod faults;
-mod network;
+pub(super) mod network;
 mod nonsense;
 mod power;
 mod schedules;

@@ -5,26 +5,26 @@ use std::time::Duration;
 
 /// Numbers that look random, from a seed.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(in crate::member) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::member) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::member) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub(in crate::member) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
     /// True in `percent` of a hundred cases.
-    pub(super) fn percent(&mut self, percent: u64) -> bool {
+    pub(in crate::member) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 }
