@@ -202,11 +202,17 @@ impl Ground {
             .iter()
             .map(|(name, _)| {
                 let config = self.load_node(name)?;
-                let stores = config.my_stores().map(|(_, store)| store.path.clone());
-                for path in std::iter::once(config.log()).chain(stores) {
-                    if !path.exists() {
-                        return Err(self.damaged(&format!("{} is missing", path.display())));
-                    }
+                let log = config.log();
+                if !log.exists() {
+                    return Err(self.damaged(&format!("{} is missing", log.display())));
+                }
+                if let Some(lost) = lost_store(&config) {
+                    return Err(self.damaged(&format!(
+                        "{} is missing; `steadfast node init --config {}` makes an empty one, which \
+                         is filled from another node",
+                        lost.display(),
+                        self.config_file(name).display()
+                    )));
                 }
                 Ok(config)
             })
@@ -232,6 +238,12 @@ impl Ground {
         let dir = self.dir.display();
         format!("the sandbox in {dir} is damaged: {what}\nput it back, or begin anew: rm -r {dir}")
     }
+}
+
+/// A store of the node that is not there.
+fn lost_store(config: &Config) -> Option<PathBuf> {
+    let mut stores = config.my_stores().map(|(_, store)| store.path.clone());
+    stores.find(|path| !path.exists())
 }
 
 /// What is in `dir`.

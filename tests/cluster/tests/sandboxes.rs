@@ -171,7 +171,10 @@ fn what_cannot_is_refused_until_it_is_back() {
             "n2/config.toml",
             ["is damaged", "config.toml: cannot be read"],
         ),
-        ("n1/data.store", ["is damaged", "data.store is missing"]),
+        (
+            "n1/data.store",
+            ["is damaged", "data.store is missing; `steadfast node init"],
+        ),
         ("w1/cluster-log", ["is damaged", "cluster-log is missing"]),
     ] {
         let (there, away) = (dir.join(name), dir.with_extension("away"));
