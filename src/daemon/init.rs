@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use config::{Config, Store, Volume};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -15,7 +15,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::member::log::{self, Geometry};
 use crate::meta::PAGE;
 use crate::meta::store::{self, Identity};
-use crate::types::{NodeId, StoreId, VolumeId};
+use crate::types::{INCARNATION_MAX, Incarnation, NodeId, StoreId, VolumeId};
 
 // What the configuration accepts, everything else can hold.
 const _: () = assert!(
@@ -23,6 +23,9 @@ const _: () = assert!(
         && config::REPLICAS_MAX == crate::types::REPLICAS_MAX
         && config::VOLUME_SIZE_MAX <= crate::types::VOLUME_MAX
 );
+
+/// Its beginning, in seconds since 1970.
+const YEAR_2026: u64 = 1_767_225_600;
 
 /// Told, while a store is made: its path, how many of its bytes are ready, and of how many.
 pub type Progress<'a> = dyn FnMut(&Path, u64, u64) + 'a;
@@ -120,7 +123,8 @@ fn make_log(config: &Config, path: &Path) -> Result<(), String> {
     let said = |error: io::Error| format!("{}: {error}", path.display());
     let mut image = vec![0; Geometry::DAEMON.pages() as usize * PAGE];
     let node = node_id(config.node.index);
-    for page in log::format(config.cluster.id, node, Geometry::DAEMON) {
+    let used = incarnations_used(SystemTime::now());
+    for page in log::format_above(config.cluster.id, node, Geometry::DAEMON, used) {
         let start = page.number as usize * PAGE;
         image[start..start + PAGE].copy_from_slice(&page.bytes[..]);
     }
@@ -135,6 +139,14 @@ fn make_log(config: &Config, path: &Path) -> Result<(), String> {
             File::open(&config.node.dir)?.sync_all()
         })
         .map_err(said)
+}
+
+/// A node that lost its log must not begin with an incarnation that it had before, whose rights the
+/// others may still remember. It had less than one for each second since this program exists.
+fn incarnations_used(now: SystemTime) -> Incarnation {
+    let first = SystemTime::UNIX_EPOCH + Duration::from_secs(YEAR_2026);
+    let seconds = now.duration_since(first).unwrap_or_default().as_secs();
+    Incarnation(seconds.min(INCARNATION_MAX.0 / 2))
 }
 
 #[cfg(test)]

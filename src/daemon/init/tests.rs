@@ -111,3 +111,20 @@ fn a_witness_gets_only_a_log() {
     config.node.index = 2;
     assert_eq!(quietly(&config).unwrap(), [config.log()]);
 }
+
+#[test]
+fn a_node_that_is_made_later_begins_with_a_later_incarnation() {
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    assert_eq!(incarnations_used(at(0)), Incarnation(0));
+    assert_eq!(incarnations_used(at(YEAR_2026 + 7)), Incarnation(7));
+    assert!(incarnations_used(at(1 << 62)) < INCARNATION_MAX);
+    let temp = tempfile::tempdir().unwrap();
+    let config = configuration(temp.path());
+    let before = incarnations_used(SystemTime::now());
+    quietly(&config).unwrap();
+    let image = std::fs::read(config.log()).unwrap();
+    // In the header, behind everything that does not change.
+    let begins = Incarnation(u64::from_le_bytes(image[44..52].try_into().unwrap()));
+    assert!(begins >= before && begins < INCARNATION_MAX, "{begins}");
+    assert!(log::recover(&image, config.cluster.id, NodeId(0)).is_ok());
+}

@@ -135,6 +135,17 @@ pub struct RecoveredLog {
 /// this order, a file without them all is recognized as not made.
 #[must_use]
 pub fn format(cluster: u128, node: NodeId, geometry: Geometry) -> Vec<Page> {
+    format_above(cluster, node, geometry, Incarnation(0))
+}
+
+/// As `format`; the node's first incarnation will be the next one after `used`.
+#[must_use]
+pub fn format_above(
+    cluster: u128,
+    node: NodeId,
+    geometry: Geometry,
+    used: Incarnation,
+) -> Vec<Page> {
     assert!(geometry.is_valid(), "a geometry within its limits");
     let identity = Identity { cluster, node };
     let first = page::Body {
@@ -145,7 +156,7 @@ pub fn format(cluster: u128, node: NodeId, geometry: Geometry) -> Vec<Page> {
     let header = header::Header {
         identity,
         geometry,
-        incarnation: Incarnation(0),
+        incarnation: used,
     };
     vec![
         Page {
