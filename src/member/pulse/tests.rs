@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::member::io::{DeathNotice, Heard};
+use crate::member::io::{Acknowledgement, DeathNotice, Heard};
 use crate::member::tests::network::Random;
 use crate::types::{INCARNATION_MAX, NODES_MAX};
 
