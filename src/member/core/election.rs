@@ -15,6 +15,9 @@ use crate::member::log::Ballot;
 use crate::member::message::{LogEnd, Message};
 use crate::types::{NodeId, NodeSet, Time};
 
+/// Who is better: the newest log, then the lowest number.
+type Rank = (LogEnd, Reverse<NodeId>);
+
 /// A vote that somebody asked for while we heard the leader.
 #[derive(Clone, Copy, Debug)]
 struct Deferred {
@@ -36,6 +39,10 @@ pub(super) struct Election {
     ask_again: Time,
     /// A candidate's: who has voted for it.
     votes: NodeSet,
+    /// A candidate's: who will not vote for it in this term.
+    refusals: NodeSet,
+    /// A candidate's: the best of those that ask for votes in the same term.
+    rival: Option<Rank>,
     /// Whom a vote was given that is not durable yet, or not told yet.
     owed: Option<NodeId>,
     /// Led, and had to give way just now.
@@ -51,16 +58,12 @@ impl Election {
             until: Time::ZERO,
             ask_again: Time::ZERO,
             votes: NodeSet::EMPTY,
+            refusals: NodeSet::EMPTY,
+            rival: None,
             owed: None,
             deposed: false,
             deferred: BTreeMap::new(),
         }
-    }
-
-    /// Somebody has won.
-    pub(super) fn end_hold(&mut self, now: Time) {
-        self.hold_until = now;
-        self.deposed = false;
     }
 }
 
@@ -90,7 +93,10 @@ impl Core {
             self.election.hold_until = self.election.hold_until.max(hold);
         }
         if !self.is_leaderless(now) {
+            // There is a leader that this node relies on: whoever waited for one may stand as soon as
+            // this one dies. Not so where it has given up the winner: the wait is for that.
             self.election.since = None;
+            self.election.hold_until = now;
             return;
         }
         self.vote_deferred(now, out);
@@ -107,7 +113,7 @@ impl Core {
 
     /// When this node should ask for votes: none while no majority is known to need a leader.
     fn stand_at(&mut self, now: Time) -> Option<Time> {
-        let mine = (self.log.last(), Reverse(self.config.me));
+        let mine = self.rank();
         let (mut known, mut place) = (1, 0);
         for (voter, end) in self.liveness.leaderless(now) {
             known += 1;
@@ -135,6 +141,8 @@ impl Core {
         self.role = Role::Candidate;
         self.leader = None;
         self.election.votes = NodeSet::EMPTY;
+        self.election.refusals = NodeSet::EMPTY;
+        self.election.rival = None;
         self.election.owed = None;
         self.election.until = now.after(self.interval() * 2 + self.rank_delay());
         self.ask(now, out);
@@ -165,6 +173,10 @@ impl Core {
                 return;
             }
         }
+        if self.has_split() {
+            self.stand(now, out);
+            return;
+        }
         if self.election.until <= now {
             self.role = Role::Follower;
             self.election.since = None;
@@ -172,6 +184,26 @@ impl Core {
         } else if self.election.ask_again <= now {
             self.ask(now, out);
         }
+    }
+
+    /// Whether the votes are split so that this candidate cannot win its term, and it is the one that
+    /// asks for votes in the next term. It does so at once: the rivals hear it and vote for it. One
+    /// that knows of no rival waits, as does one that knows a better one: two that do not hear each
+    /// other would run through the terms.
+    fn has_split(&self) -> bool {
+        let mine = self.rank();
+        let best = self.election.rival.is_some_and(|rival| rival < mine);
+        let may_vote = |voter: &NodeId| {
+            let refused = self.election.refusals.contains(*voter);
+            let votes = self.election.votes.contains(*voter);
+            votes || (self.liveness.is_heard(*voter) && !refused)
+        };
+        let votes = self.config.voters.iter().filter(may_vote).count();
+        best && votes < self.config.voters.majority()
+    }
+
+    fn rank(&self) -> Rank {
+        (self.log.last(), Reverse(self.config.me))
     }
 
     /// Ties end because no two voters wait equally long.
@@ -224,6 +256,18 @@ impl Core {
             self.role = Role::Follower;
             self.election.owed = Some(from);
             self.tell_vote(now, out);
+        } else if !free {
+            // Who asks need not wait for this vote.
+            let rejected = Message::Rejected {
+                term: ballot.term,
+                end: self.log.last().index,
+            };
+            self.send(from, &rejected, out);
+            if matches!(self.role, Role::Candidate) {
+                let rival = (end, Reverse(from));
+                self.election.rival = self.election.rival.max(Some(rival));
+                self.election.refusals.insert(from);
+            }
         }
     }
 
@@ -270,6 +314,13 @@ impl Core {
         }
     }
 
+    /// Somebody has voted for another one, in `term`.
+    pub(super) fn refusal_came(&mut self, from: NodeId, term: u64) {
+        if matches!(self.role, Role::Candidate) && self.log.ballot().term == term {
+            self.election.refusals.insert(from);
+        }
+    }
+
     /// A larger term than ours is in use: whatever we were in ours is over.
     pub(super) fn follow_term(&mut self, term: u64) {
         self.log.set_ballot(Ballot { term, vote: None });
@@ -278,6 +329,21 @@ impl Core {
         self.leader = None;
         self.election.owed = None;
         self.forget_leader();
+    }
+
+    /// A run of a node has ended: it wins no election any more, and leads no longer, also if the next
+    /// run is heard at once. Who waits for it to win waits in vain.
+    pub(super) fn run_ended(&mut self, node: NodeId) {
+        if node == self.config.me {
+            return;
+        }
+        let leads = self.leader == Some(node);
+        if leads || self.log.ballot().vote == Some(node) {
+            self.election.hold_until = Time::ZERO;
+        }
+        if leads {
+            self.leader = None;
+        }
     }
 
     /// When something about elections is due.

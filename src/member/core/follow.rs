@@ -77,8 +77,6 @@ impl Core {
         if self.leader != Some(leader) {
             self.forget_leader();
             self.leader = Some(leader);
-            // There is a leader: whoever waited for one may stand as soon as this one dies.
-            self.election.end_hold(now);
             self.repeat_reports();
         }
         self.contact = now;

@@ -317,6 +317,7 @@ impl Core {
             self.follow_term(term);
             return;
         }
+        self.refusal_came(from, term);
         if let Some(mut follower) = self.follower(from)
             && term == mine
         {

@@ -301,10 +301,7 @@ impl Core {
             }
             PulseSignal::Obsolete { above } => self.rise_above(above),
             PulseSignal::Dead { node, .. } => {
-                if self.leader == Some(node) && node != self.config.me {
-                    // A run that has ended leads no longer, also if the next one is heard at once.
-                    self.leader = None;
-                }
+                self.run_ended(node);
                 self.restart_of(node);
             }
             PulseSignal::Heard { .. }

@@ -154,6 +154,82 @@ fn two_that_wake_at_once_are_taken_in_without_a_quarrel() {
     }
 }
 
+/// The newest term of anybody.
+fn newest_term(cluster: &Cluster) -> u64 {
+    let terms = cluster.running().map(|node| cluster.status(node).term);
+    terms.max().unwrap()
+}
+
+/// A cluster whose heartbeats are so far apart that a quarrel has the time to go through many terms.
+fn settled_slow(nodes: usize, seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(nodes, 2, seed);
+    cluster.timing = Timing::every(ms(100));
+    for node in 0..nodes {
+        cluster.start(node);
+    }
+    let settled = cluster.run_until(ms(10_000), |c| {
+        c.primary().is_some_and(|p| c.may_answer(p))
+            && c.running().all(|node| c.view(node).members.len() == nodes)
+    });
+    assert!(settled, "seed {seed}");
+    let span = 1_000_000 + cluster.network.random.below(100_000);
+    cluster.run(Duration::from_micros(span));
+    cluster
+}
+
+#[test]
+fn voters_that_find_each_other_again_do_not_quarrel() {
+    for seed in 0..50 {
+        let nodes = if seed % 2 == 0 { 3 } else { 5 };
+        let mut cluster = settled_slow(nodes, seed);
+        for node in 0..nodes {
+            (0..node).for_each(|other| cluster.cut(node, other));
+        }
+        cluster.run(ms(1_000));
+        let term = newest_term(&cluster);
+        // Until the next heartbeats each takes all the others for dead, also the one that it votes
+        // for.
+        cluster.heal();
+        cluster.run(ms(2_000));
+        let terms = newest_term(&cluster) - term;
+        assert!(terms <= 8, "seed {seed}: {terms} terms");
+        assert!(cluster.primary().is_some_and(|p| cluster.may_answer(p)));
+        cluster.assert_sound();
+    }
+}
+
+#[test]
+fn a_leader_that_comes_back_amid_an_election_does_not_quarrel() {
+    for seed in 0..100 {
+        let mut cluster = settled_slow(3, seed);
+        // Messages are slower than writes: a leader is deposed before it is heard to lead.
+        cluster.network.delay_min = ms(1);
+        cluster.network.delay_max = ms(2);
+        let leader = cluster.leader().unwrap();
+        let term = cluster.status(leader).term;
+        for other in (0..3).filter(|&node| node != leader) {
+            cluster.cut(leader, other);
+        }
+        let asked = cluster.run_until(ms(1_000), |c| newest_term(c) > term);
+        assert!(asked, "seed {seed}");
+        let back = cluster.network.random.below(5_000);
+        cluster.run(Duration::from_micros(back));
+        cluster.heal();
+        // What it proposes makes the others tell it that its term is over.
+        for id in 0..4 {
+            let soon = cluster.network.random.below(2_000);
+            cluster.run(Duration::from_micros(soon));
+            let proposal = open_session(&cluster, id + 1, leader);
+            cluster.propose(leader, proposal);
+        }
+        cluster.run(ms(1_000));
+        let terms = newest_term(&cluster) - term;
+        assert!(terms <= 4, "seed {seed}: {terms} terms");
+        assert!(cluster.primary().is_some_and(|p| cluster.may_answer(p)));
+        cluster.assert_sound();
+    }
+}
+
 #[test]
 fn short_pauses_exclude_nobody() {
     for seed in 0..10 {
