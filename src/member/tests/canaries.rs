@@ -20,9 +20,29 @@ const OFF: Canaries = Canaries {
     double_vote: false,
 };
 
+/// The primary is cut off until it is suspected, and heard again by one voter while the entry that
+/// excludes it is on its way to that one.
+fn heard_again(seed: u64, canaries: Canaries) -> Vec<String> {
+    let mut cluster = Cluster::serving_with(3, 2, seed, canaries);
+    cluster.network.delay_min = Duration::from_millis(4);
+    cluster.network.delay_max = Duration::from_millis(6);
+    cluster.run(Duration::from_millis(100));
+    let primary = cluster.primary().expect("one serves");
+    let term = cluster.status(2).term;
+    cluster.cut(primary, 1 - primary);
+    cluster.cut(primary, 2);
+    cluster.run_until(Duration::from_millis(100), |c| c.status(2).term > term);
+    let after = cluster.network.random.below(10_000);
+    cluster.run(Duration::from_micros(after));
+    let between_others = |pair: &(usize, usize)| pair.0 != 2 && pair.1 != 2;
+    cluster.network.cut.retain(between_others);
+    cluster.run(Duration::from_millis(100));
+    cluster.violations
+}
+
 /// The primary is cut off until it is suspected, and heard again by one voter about when that one
-/// is asked to acknowledge its exclusion; perhaps that voter's daemon restarts then.
-fn heard_again(seed: u64, restart: bool, canaries: Canaries) -> Vec<String> {
+/// is asked to acknowledge its exclusion; then that voter's daemon restarts.
+fn heard_after_restart(seed: u64, canaries: Canaries) -> Vec<String> {
     let mut cluster = Cluster::serving_with(3, 2, seed, canaries);
     cluster.write_time = Duration::from_millis(2);
     let primary = cluster.primary().expect("one serves");
@@ -32,12 +52,10 @@ fn heard_again(seed: u64, restart: bool, canaries: Canaries) -> Vec<String> {
     cluster.run(Duration::from_micros(after));
     let between_others = |pair: &(usize, usize)| pair.0 != 2 && pair.1 != 2;
     cluster.network.cut.retain(between_others);
-    if restart {
-        let later = cluster.network.random.below(8_000);
-        cluster.run(Duration::from_micros(later));
-        cluster.kill(2);
-        cluster.start(2);
-    }
+    let later = cluster.network.random.below(8_000);
+    cluster.run(Duration::from_micros(later));
+    cluster.kill(2);
+    cluster.start(2);
     cluster.run(Duration::from_millis(100));
     cluster.violations
 }
@@ -57,8 +75,8 @@ fn vote_without_promise() {
         vote_without_promise: true,
         ..OFF
     };
-    assert!(noticed(400, |seed| heard_again(seed, false, canaries)) > 0);
-    assert_eq!(noticed(400, |seed| heard_again(seed, false, OFF)), 0);
+    assert!(noticed(400, |seed| heard_again(seed, canaries)) > 0);
+    assert_eq!(noticed(400, |seed| heard_again(seed, OFF)), 0);
 }
 
 #[test]
@@ -67,8 +85,8 @@ fn forget_promise_at_restart() {
         forget_promise_at_restart: true,
         ..OFF
     };
-    assert!(noticed(800, |seed| heard_again(seed, true, canaries)) > 0);
-    assert_eq!(noticed(800, |seed| heard_again(seed, true, OFF)), 0);
+    assert!(noticed(800, |seed| heard_after_restart(seed, canaries)) > 0);
+    assert_eq!(noticed(800, |seed| heard_after_restart(seed, OFF)), 0);
 }
 
 /// All lose their power while an entry is being agreed; the leader comes back last.
