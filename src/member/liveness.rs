@@ -130,7 +130,7 @@ impl Liveness {
         let through = self
             .seen
             .iter()
-            .find(|(_, seen)| seen.hearing && seen.reach.contains(to));
+            .find(|(_, seen)| seen.hearing && !seen.suspected && seen.reach.contains(to));
         through.map_or(to, |(&node, _)| node)
     }
 
@@ -263,7 +263,13 @@ impl Liveness {
     pub(super) fn leaderless(&self, now: Time) -> impl Iterator<Item = (NodeId, LogEnd)> {
         let fresh = self.interval * 3;
         let told = self.told.iter();
-        told.filter(move |(_, told)| told.outlook.leaderless && now < told.at.after(fresh))
+        // A run that has ended neither votes nor stands.
+        let over = |voter: &NodeId, told: &Told| {
+            let seen = self.seen.get(voter);
+            seen.is_some_and(|seen| told.outlook.incarnation <= seen.dead)
+        };
+        told.filter(move |&(voter, told)| !over(voter, told))
+            .filter(move |(_, told)| told.outlook.leaderless && now < told.at.after(fresh))
             .map(|(&voter, told)| (voter, told.outlook.end))
     }
 

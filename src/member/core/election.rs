@@ -341,6 +341,12 @@ impl Core {
         if leads || self.log.ballot().vote == Some(node) {
             self.election.hold_until = Time::ZERO;
         }
+        if let Some((end, Reverse(rival))) = &mut self.election.rival
+            && *rival == node
+        {
+            // The better one does not ask again: this candidate does.
+            (*end, *rival) = (LogEnd::default(), NodeId(u8::MAX));
+        }
         if leads {
             self.leader = None;
         }

@@ -89,12 +89,17 @@ fn slow_five(seed: u64) -> Cluster {
     cluster
 }
 
+/// The node dies, and the others are told.
+fn kill_with_notice(cluster: &mut Cluster, node: usize) {
+    let incarnation = cluster.incarnation(node);
+    cluster.kill(node);
+    cluster.death_notice(node, incarnation);
+}
+
 /// Time from the death of the leader, of which the others are told, to the next leader.
 fn succession(cluster: &mut Cluster) -> Duration {
-    let leader = cluster.leader().unwrap();
-    let (incarnation, death) = (cluster.incarnation(leader), cluster.now);
-    cluster.kill(leader);
-    cluster.death_notice(leader, incarnation);
+    let (leader, death) = (cluster.leader().unwrap(), cluster.now);
+    kill_with_notice(cluster, leader);
     cluster.run_until(ms(10_000), |c| c.leader().is_some());
     cluster.now.since(death)
 }
@@ -114,14 +119,60 @@ fn a_leader_that_dies_soon_after_its_election_is_replaced_as_fast() {
 }
 
 #[test]
-fn a_leader_that_dies_as_it_is_elected_is_replaced_as_fast() {
+fn a_leader_that_falls_silent_soon_after_its_election_is_replaced_within_d() {
     for seed in 0..50 {
-        // Some hear of the death before they hear who has won.
         let mut cluster = slow_five(seed);
-        for _ in 0..2 {
-            let span = succession(&mut cluster);
-            assert!(span < ms(3), "seed {seed}: {span:?}");
-        }
+        succession(&mut cluster);
+        cluster.run(ms(50));
+        let (leader, death) = (cluster.leader().unwrap(), cluster.now);
+        cluster.kill(leader);
+        cluster.run_until(ms(10_000), |c| c.leader().is_some());
+        let span = cluster.now.since(death);
+        assert!(
+            span < cluster.timing.suspicion() + ms(3),
+            "seed {seed}: {span:?}"
+        );
+        cluster.assert_sound();
+    }
+}
+
+#[test]
+fn a_candidate_that_dies_is_replaced_as_fast() {
+    for seed in 0..50 {
+        let mut cluster = slow_five(seed);
+        let (leader, death) = (cluster.leader().unwrap(), cluster.now);
+        let term = cluster.status(leader).term;
+        kill_with_notice(&mut cluster, leader);
+        let first = |c: &Cluster| c.running().find(|&node| c.status(node).term > term);
+        assert!(cluster.run_until(ms(300), |c| first(c).is_some()));
+        let candidate = first(&cluster).unwrap();
+        // It has asked for votes, and none is durable yet.
+        cluster.run(Duration::from_micros(200));
+        kill_with_notice(&mut cluster, candidate);
+        cluster.run_until(ms(10_000), |c| c.leader().is_some());
+        let span = cluster.now.since(death);
+        assert!(span < ms(4), "seed {seed}: {span:?}");
+        cluster.assert_sound();
+    }
+}
+
+#[test]
+fn votes_are_not_asked_for_through_the_dead() {
+    for seed in 0..50 {
+        let mut cluster = Cluster::new(3, 2, seed);
+        cluster.timing = Timing::every(ms(300));
+        (0..3).for_each(|node| cluster.start(node));
+        cluster.run(ms(5_000));
+        let leader = cluster.leader().unwrap();
+        let others: Vec<_> = (0..3).filter(|&node| node != leader).collect();
+        cluster.cut(others[0], others[1]);
+        cluster.run(ms(5_000));
+        assert_eq!(cluster.leader(), Some(leader));
+        cluster.heal();
+        // Some hear from the others before they hear of the death.
+        cluster.network.delay_max = ms(2);
+        let span = succession(&mut cluster);
+        assert!(span < ms(20), "seed {seed}: {span:?}");
         cluster.assert_sound();
     }
 }
