@@ -8,12 +8,14 @@ mod shrinks;
 mod takeovers;
 mod windows;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use steadfast::record::ReplicaState;
 use steadfast::types::NodeId;
 
 use crate::options::Options;
 use crate::queue::Instant;
-use crate::script::Script;
+use crate::script::{NEVER, Script};
 use crate::world::{Planted, World};
 
 /// A named schedule.
@@ -115,7 +117,22 @@ scenarios! {
     "14b" takeovers::survivor_restarted 6
     "15" takeovers::forgotten_promise 12
     "17" takeovers::a_write_on_the_primary_only 1
+    "3b" shrinks::who_leaves_hears_no_watermark 12
+    "6b" shrinks::grown_with_changes_owed 4
     "18" losses::one_that_lost_power_stays 8
+}
+
+/// The first scenario in which an oracle notices these planted bugs.
+#[must_use]
+pub fn that_finds(planted: Planted) -> Option<&'static str> {
+    let fails = |scenario: &&Scenario| {
+        let played = catch_unwind(AssertUnwindSafe(|| scenario.play(planted, false)));
+        match played {
+            Ok(said) => said.is_err_and(|wrong| !wrong.contains(NEVER)),
+            Err(_) => true,
+        }
+    };
+    ALL.iter().find(fails).map(|scenario| scenario.name)
 }
 
 /// What a world says at the end.

@@ -7,6 +7,9 @@ use crate::options::Options;
 use crate::queue::{Instant, MILLI, SECOND};
 use crate::world::{Planted, World};
 
+/// How a script says that its schedule did not come about.
+pub const NEVER: &str = "never came to this: ";
+
 /// A request that a script has made.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
@@ -49,10 +52,7 @@ impl Script {
         }
         match &self.world.failed {
             Some(violation) => Err(format!("{}: {}", violation.oracle, violation.text)),
-            None => Err(format!(
-                "never came to this: {what}\n{}",
-                self.world.statuses()
-            )),
+            None => Err(format!("{NEVER}{what}\n{}", self.world.statuses())),
         }
     }
 

@@ -4,7 +4,9 @@ use steadfast::record::VolumeChange;
 use steadfast::types::NodeId;
 
 use super::{Stage, holds, is_in, is_out, others, witness};
+use crate::options::Options;
 use crate::queue::{MICRO, MILLI};
+use crate::world::node::Health;
 
 /// P proposes shrink(S); S's acknowledgement arrives after all; P loses power; shrink commits.
 pub(super) fn shrink_overtakes_power_loss(stage: Stage) -> Result<(), String> {
@@ -112,6 +114,63 @@ pub(super) fn bitmap_gap_at_grow(stage: Stage) -> Result<(), String> {
     let reader = s.client(rest[0])?;
     let read = s.read(reader, 7);
     s.answer(read)?;
+    s.world.check_stores();
+    s.finish()
+}
+
+/// w on P and S, answered and not flushed. P hears S no more, flushes and proposes shrink(S); S, which
+/// still hears P, loses its power before that is decided.
+pub(super) fn who_leaves_hears_no_watermark(stage: Stage) -> Result<(), String> {
+    let mut s = stage.set(2)?;
+    let (p, rest) = others(&s)?;
+    let client = s.client(p)?;
+    let w = witness(&s);
+    s.written(client, 7)?;
+    s.world.cut(rest[0], p);
+    s.world.cut(rest[0], w);
+    // Something is owed.
+    s.write(client, 600);
+    s.until("shrink is proposed", |world| {
+        matches!(world.proposed, Some((_, _, VolumeChange::Shrink { .. })))
+    })?;
+    s.world.cut(p, w);
+    s.wait(stage.after(20 * MILLI));
+    s.world.power_off(rest[0]);
+    s.world.mend(p, w);
+    s.until("it is out", |world| is_out(world, rest[0]))?;
+    s.world.check_stores();
+    s.finish()
+}
+
+/// S returns; a change that it was sent while it did not count waits for its intent when S has
+/// everything else. S loses its power after a client's flush.
+pub(super) fn grown_with_changes_owed(stage: Stage) -> Result<(), String> {
+    let mut s = stage.set_with(Options {
+        idle: 2 * MILLI,
+        ..Options::quiet(0x5ce + stage.moment)
+    })?;
+    let (p, rest) = others(&s)?;
+    let client = s.client(p)?;
+    for block in [7, 600] {
+        s.written(client, block)?;
+    }
+    // The intents are cleared.
+    s.wait(30 * MILLI);
+    s.world.crash(rest[0], true);
+    s.until("it is out", |world| is_out(world, rest[0]))?;
+    s.written(client, 7)?;
+    s.world.plan_start(rest[0], 0);
+    let begun = s.world.marks.of("partial resyncs begun");
+    s.until("resync begins", |world| {
+        world.marks.of("partial resyncs begun") > begun
+    })?;
+    s.world.nodes[usize::from(rest[0].0)].health = Health::SlowPages(300);
+    s.written(client, 600)?;
+    s.wait(3 * MILLI + stage.after(MILLI));
+    let flush = s.flush(client);
+    s.wait(10 * MILLI);
+    let _ = s.is_answered(flush);
+    s.world.power_off(rest[0]);
     s.world.check_stores();
     s.finish()
 }

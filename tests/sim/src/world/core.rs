@@ -95,7 +95,7 @@ impl World {
     }
 
     fn mark_core(&mut self, node: NodeId, note: &CoreNote) {
-        if matches!(note, CoreNote::Suspicion { .. }) {
+        if matches!(note, CoreNote::Suspicion { .. } | CoreNote::Leader { .. }) {
             self.ambush(Some(node));
         }
         self.marks.count(match note {

@@ -89,13 +89,14 @@ impl World {
         let mut took = 2 * MICRO + this.random.around(mean);
         let mut errno = 0;
         match this.health {
-            Health::Well => {}
             Health::Slow(times) => took *= times,
             Health::Uneven(times) => {
                 if this.random.chance(100) {
                     took *= times;
                 }
             }
+            Health::SlowPages(times) if matches!(job, disk::Job::Meta { .. }) => took *= times,
+            Health::Well | Health::SlowPages(_) => {}
             Health::Stuck => took = 1000 * SECOND,
             Health::Bad(permille) => {
                 if this.random.chance(permille) {

@@ -258,10 +258,10 @@ impl World {
                 }
             }
             Kind::SlowDisk => {
-                let health = if self.random.chance(500) {
-                    Health::Slow(self.random.within(10, 300))
-                } else {
-                    Health::Uneven(self.random.within(30, 1000))
+                let health = match self.random.below(4) {
+                    0 | 1 => Health::Slow(self.random.within(10, 300)),
+                    2 => Health::Uneven(self.random.within(30, 1000)),
+                    _ => Health::SlowPages(self.random.within(10, 300)),
                 };
                 self.disk_is(health);
             }
@@ -435,10 +435,7 @@ impl World {
     /// What was stuck or slow ends, in any order.
     pub fn disk_heals(&mut self, node: NodeId) {
         let this = &mut self.nodes[node.0 as usize];
-        let held = matches!(
-            this.health,
-            Health::Stuck | Health::Slow(_) | Health::Uneven(_)
-        );
+        let held = !matches!(this.health, Health::Well | Health::Bad(_));
         this.health = Health::Well;
         let Some(run) = this.run.as_ref().filter(|_| held) else {
             return;

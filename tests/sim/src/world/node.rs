@@ -28,6 +28,8 @@ pub enum Health {
     Slow(u64),
     /// One operation in ten is so many times slower.
     Uneven(u64),
+    /// What is to be durable at once takes so many times longer.
+    SlowPages(u64),
     /// Nothing ends.
     Stuck,
     /// Some operations fail, of a thousand.
