@@ -15,6 +15,8 @@ pub(super) fn resync_bit_cleared_before_the_flush(stage: Stage) -> Result<(), St
     let (p, rest) = others(&s)?;
     let client = s.client(p)?;
     s.written(client, 7)?;
+    // No intent of the target tells instead.
+    s.wait(200 * MILLI);
     s.world.crash(rest[0], true);
     s.until("it is out", |world| is_out(world, rest[0]))?;
     for block in 7..12 {

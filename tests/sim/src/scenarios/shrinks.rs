@@ -5,12 +5,16 @@ use steadfast::types::NodeId;
 
 use super::{Stage, holds, is_in, is_out, others, witness};
 use crate::options::Options;
-use crate::queue::{MICRO, MILLI};
+use crate::queue::{MICRO, MILLI, SECOND};
 use crate::world::node::Health;
 
 /// P proposes shrink(S); S's acknowledgement arrives after all; P loses power; shrink commits.
 pub(super) fn shrink_overtakes_power_loss(stage: Stage) -> Result<(), String> {
-    let mut s = stage.set(2)?;
+    let mut s = stage.set_with(Options {
+        // Nothing is flushed but for the shrink.
+        idle: SECOND,
+        ..Options::quiet(0x5ce + stage.moment)
+    })?;
     let (p, rest) = others(&s)?;
     let client = s.client(witness(&s))?;
     s.written(client, 7)?;
@@ -27,7 +31,7 @@ pub(super) fn shrink_overtakes_power_loss(stage: Stage) -> Result<(), String> {
         }
     }
     s.world.net.hold(rest[0], p, false);
-    s.wait(stage.after(MILLI));
+    s.wait(10 * MILLI + stage.after(300 * MICRO));
     let _ = s.is_answered(asked);
     s.world.power_off(p);
     s.wait(60 * MILLI);
@@ -93,6 +97,8 @@ pub(super) fn bitmap_gap_at_grow(stage: Stage) -> Result<(), String> {
     for block in [7, 300] {
         s.written(client, block)?;
     }
+    // No intent of the first tells instead.
+    s.wait(200 * MILLI);
     s.world.crash(rest[1], true);
     s.until("the second is out", |world| is_out(world, rest[1]))?;
     s.world.crash(rest[0], true);
@@ -107,6 +113,8 @@ pub(super) fn bitmap_gap_at_grow(stage: Stage) -> Result<(), String> {
     s.wait(200 * MILLI);
     s.world.net.hold(p, rest[1], false);
     s.until("the second is in", |world| is_in(world, rest[1]))?;
+    // From now on the second marks what the first misses.
+    s.written(client, 300)?;
     s.wait(200 * MILLI);
     s.world.plan_start(rest[0], 100 * MILLI);
     s.world.crash(p, true);

@@ -103,11 +103,15 @@ pub(super) fn forgotten_promise(stage: Stage) -> Result<(), String> {
     s.written(client, 7)?;
     let w = witness(&s);
     s.world.cut(p, rest[0]);
+    s.world.cut(rest[0], p);
     s.world.cut(p, w);
-    s.wait(20 * MILLI + stage.after(2 * MILLI));
+    s.until("it is excluded", |world| {
+        let newest = world.known.views.last_key_value();
+        newest.is_some_and(|(_, view)| view.members.iter().all(|member| member.node != p))
+    })?;
     s.world.crash(w, false);
     s.world.mend(p, w);
-    s.world.plan_start(w, 0);
+    s.world.plan_start(w, stage.after(900 * MICRO));
     for _ in 0..20 {
         let read = s.read(client, 7);
         s.wait(4 * MILLI);

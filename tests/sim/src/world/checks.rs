@@ -24,6 +24,8 @@ pub struct Known {
     pub grants: BTreeMap<Term, Grant>,
     /// Of each node that may answer clients: in which term, and until when.
     pub able: Vec<Option<(Term, Instant)>>,
+    /// When a replica was last seen to leave the in-sync set.
+    pub shrunk: Instant,
     /// How many blocks have been compared.
     pub compared: u64,
 }
@@ -91,6 +93,7 @@ impl World {
             // A replica may leave only when all others have flushed what was acknowledged with it:
             // as good as a flush.
             self.flushed_all();
+            self.known.shrunk = self.now();
         }
         self.known.records.insert(entry, record);
         self.ambush(None);
@@ -122,6 +125,8 @@ impl World {
                 }
             }
         }
+        // One that lost it while the others' leaving was being decided had flushed before.
+        at = at.max(self.known.shrunk + 1);
         self.trace_world(|| format!("every in-sync replica had lost power at {at}"));
         self.history.crashed(at);
         self.own_crashed(at);
