@@ -3,10 +3,13 @@
 //! A peer is not trusted to keep the protocol: what breaks it closes this link, with a reason for
 //! the log, and nothing else. Whether and when to connect again is the engine's decision.
 
+mod handshake;
+
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+pub(super) use handshake::Credentials;
 use io_uring::{opcode, types};
 
 use super::inbound::{Inbound, Payload};
@@ -14,25 +17,15 @@ use super::kit::{Kit, Wants};
 use super::outbound::Outbound;
 use super::served::Served;
 use super::slab::{Slab, User};
-use super::socket;
 use super::token::Token;
 use crate::engine::io::{Buf, Direction, Event, LinkId};
-use crate::types::{BLOCK, Extent, NodeId, REGION, Time, VolumeId};
+use crate::types::{BLOCK, Extent, NodeId, REGION, Time};
 use crate::wire::codec::{self, Broken, HEADER};
 use crate::wire::frame::Frame;
-use crate::wire::handshake::{
-    self, ACK, Acceptor, HELLO, Identity, NONCE, Opener, PROOF, Peer, Refused,
-};
-use crate::wire::key::ClusterKey;
+use crate::wire::handshake::{Acceptor, Opener, Refused};
 
 /// `POLLOUT`
 const WRITABLE: u32 = 0x4;
-
-/// Who this node is, for handshakes.
-pub(super) struct Credentials {
-    pub(super) key: ClusterKey,
-    pub(super) identity: Identity,
-}
 
 /// How far a link is.
 enum Phase {
@@ -170,33 +163,6 @@ impl Link {
         unsafe { kit.ring.push(entry, Token::LinkConnect(slot)) };
     }
 
-    /// The wait has ended: begins the handshake.
-    ///
-    /// # Errors
-    /// There is no connection.
-    pub(super) fn connected(
-        &mut self,
-        credentials: &Credentials,
-        volume: VolumeId,
-    ) -> Result<(), Ended> {
-        self.connecting = false;
-        if self.closed {
-            return Ok(());
-        }
-        socket::connected(&self.socket).map_err(Ended::Failed)?;
-        let peer = self.peer.expect("a link out has an aim");
-        let (opener, hello) = Opener::new(
-            &credentials.key,
-            &credentials.identity,
-            volume,
-            peer,
-            nonce().map_err(Ended::Failed)?,
-        );
-        self.outbound.head(HELLO).copy_from_slice(&hello);
-        self.phase = Phase::Opening(Box::new(opener));
-        Ok(())
-    }
-
     /// Goes on with what has come, as far as it goes.
     ///
     /// # Errors
@@ -222,78 +188,6 @@ impl Link {
                 return Ok(wants);
             }
         }
-    }
-
-    /// The next message of the handshake, if it is whole.
-    fn message<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let message = *self.inbound.unread().first_chunk()?;
-        self.inbound.consume(N);
-        Some(message)
-    }
-
-    fn shake(
-        &mut self,
-        now: Time,
-        credentials: &Credentials,
-        volumes: &mut [Served],
-    ) -> Result<Option<Wants>, Ended> {
-        match &self.phase {
-            Phase::Opening(opener) => {
-                let opener = opener.clone();
-                let Some(ack) = self.message::<ACK>() else {
-                    return Ok(Some(Wants::Bytes));
-                };
-                let (peer, proof) = opener.answered(&ack).map_err(Ended::Refused)?;
-                self.outbound.head(PROOF).copy_from_slice(&proof);
-                Ok(self.up(now, peer, volumes))
-            }
-            Phase::Called => {
-                let Some(hello) = self.message::<HELLO>() else {
-                    return Ok(Some(Wants::Bytes));
-                };
-                let knows = |volume| volumes.iter().any(|served| served.id == volume);
-                let nonce = nonce().map_err(Ended::Failed)?;
-                let Credentials { key, identity } = credentials;
-                match Acceptor::new(key, identity, knows, &hello, nonce) {
-                    Ok((acceptor, ack)) => {
-                        self.outbound.head(ACK).copy_from_slice(&ack);
-                        self.phase = Phase::Proving(Box::new(acceptor));
-                        Ok(None)
-                    }
-                    Err(why) => {
-                        let reject = handshake::reject(why);
-                        self.outbound.head(ACK).copy_from_slice(&reject);
-                        Err(Ended::Refused(why))
-                    }
-                }
-            }
-            Phase::Proving(acceptor) => {
-                let acceptor = acceptor.clone();
-                let Some(proof) = self.message::<PROOF>() else {
-                    return Ok(Some(Wants::Bytes));
-                };
-                let peer = acceptor.proved(&proof).map_err(Ended::Refused)?;
-                self.peer = Some(peer.node);
-                self.volume = volumes.iter().position(|served| served.id == peer.volume);
-                Ok(self.up(now, peer, volumes))
-            }
-            Phase::Connecting | Phase::Up => Ok(None),
-        }
-    }
-
-    fn up(&mut self, now: Time, peer: Peer, volumes: &mut [Served]) -> Option<Wants> {
-        self.phase = Phase::Up;
-        self.deadline = Time::MAX;
-        let volume = self
-            .volume
-            .expect("the handshake has named one that is here");
-        let up = Event::LinkUp {
-            link: self.id,
-            peer: peer.node,
-            incarnation: peer.incarnation,
-            direction: self.direction,
-        };
-        volumes[volume].event(now, up).then_some(Wants::Apply)
     }
 
     /// One frame, if it is whole.
@@ -402,13 +296,6 @@ impl Link {
         }
         true
     }
-}
-
-/// A number never used before.
-fn nonce() -> io::Result<[u8; NONCE]> {
-    let mut nonce = [0; NONCE];
-    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
-    Ok(nonce)
 }
 
 /// Whether the peer of a link in this direction may send such a frame for a volume of this size.

@@ -4,22 +4,25 @@
 //! submitted. Nothing more is read while the engine, the buffers or the client itself (which may
 //! not take its answers) have no room.
 
+mod payload;
+
 use std::os::fd::{AsFd, OwnedFd};
 
 use nbd_server::{
     Command, DATA_REPLY_MAX, Disconnect, Errno, Export, Handshake, OUTPUT_PAUSE, Outcome, Parsed,
     REPLY_MAX, REQUEST_LEN, Request, Transmission,
 };
+use payload::{Skipping, Writing};
 
-use super::inbound::{Inbound, Payload};
+use super::inbound::Inbound;
 use super::kit::{Kit, Wants};
 use super::outbound::Outbound;
 use super::requests::{Answer, Requests};
 use super::served::Served;
-use super::slab::{Slab, User};
+use super::slab::Slab;
 use super::token::Token;
 use crate::engine::io::{Buf, ClientId, Event};
-use crate::types::{BLOCK, Time};
+use crate::types::Time;
 
 /// Unanswered requests of one connection; more are not read.
 const UNANSWERED_MAX: u32 = 512;
@@ -43,25 +46,6 @@ pub(super) enum Life {
     Ending,
     /// It has been closed; the kernel may still use its memory.
     Closed,
-}
-
-/// A write whose payload is coming.
-#[derive(Clone, Copy, Debug)]
-struct Writing {
-    request: u32,
-    /// For the next piece, if it has been taken.
-    buf: Buf,
-    /// Whether the next piece's payload is in it.
-    whole: bool,
-}
-
-/// Payload that is thrown away before its request is refused.
-#[derive(Clone, Copy, Debug)]
-struct Skipping {
-    left: usize,
-    command: Command,
-    cookie: u64,
-    errno: Errno,
 }
 
 /// Bytes of data in a request's answer, if it succeeds.
@@ -262,72 +246,6 @@ impl Client {
                 Some(Wants::Nothing)
             }
         }
-    }
-
-    /// Takes the payload of a write, piece by piece.
-    fn write(
-        &mut self,
-        mut writing: Writing,
-        kit: &mut Kit,
-        requests: &mut Requests,
-        volume: &mut Served,
-    ) -> Option<Wants> {
-        let Some(extent) = requests.next_extent(writing.request) else {
-            self.writing = None;
-            return None;
-        };
-        if !writing.whole {
-            if !writing.buf.is_some() {
-                let bytes = extent.blocks().len as usize;
-                let Some(buf) = kit.slab.take(bytes, User::Client) else {
-                    return Some(Wants::Room);
-                };
-                writing.buf = buf;
-            }
-            let at = (extent.offset % BLOCK) as usize;
-            let payload = self
-                .inbound
-                .payload(&mut kit.slab, writing.buf, at, extent.len as usize);
-            writing.whole = payload == Payload::Whole;
-            self.writing = Some(writing);
-            if !writing.whole {
-                return Some(Wants::Bytes);
-            }
-        }
-        if volume.engine.room() == 0 {
-            return Some(Wants::Room);
-        }
-        let (tag, ask, extent) = requests.piece(writing.request)?;
-        let event = Event::Request {
-            tag,
-            ask,
-            extent,
-            buf: writing.buf,
-        };
-        writing.buf = Buf::NONE;
-        writing.whole = false;
-        let more = requests.next_extent(writing.request).is_some();
-        self.writing = more.then_some(writing);
-        volume.event(kit.now, event).then_some(Wants::Apply)
-    }
-
-    /// Throws payload away, then refuses the request it belongs to.
-    fn skip(&mut self, transmission: Transmission) -> Option<Wants> {
-        let skipping = self.skipping.as_mut()?;
-        let there = self.inbound.unread().len().min(skipping.left);
-        skipping.left -= there;
-        self.inbound.consume(there);
-        if skipping.left > 0 {
-            return Some(Wants::Bytes);
-        }
-        let Skipping {
-            command,
-            cookie,
-            errno,
-            ..
-        } = self.skipping.take()?;
-        self.reply(transmission, command, cookie, errno);
-        None
     }
 
     fn reply(&mut self, transmission: Transmission, command: Command, cookie: u64, errno: Errno) {
