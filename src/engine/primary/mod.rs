@@ -25,6 +25,7 @@ mod resync;
 mod rounds;
 mod serve;
 mod shrink;
+mod status;
 mod takeover;
 
 use std::collections::VecDeque;
@@ -44,7 +45,7 @@ use super::interval::IntervalLocks;
 use super::io::{Effect, Effects, LinkId, Note};
 use super::replica::base_of;
 use super::store::Store;
-use crate::member::io::{ResyncProgress, View, VolumeProgress};
+use crate::member::io::View;
 use crate::record::VolumeRecord;
 use crate::types::{NodeId, NodeSet, Seq, Term, Time};
 
@@ -218,53 +219,12 @@ impl Primary {
         primary
     }
 
-    /// The term.
-    pub fn term(&self) -> Term {
-        self.term
-    }
-
-    /// Whether requests are taken.
-    pub fn is_serving(&self) -> bool {
-        self.phase == Phase::Serving
-    }
-
-    /// Whether clients may be answered, with a lease: not once it has asked to be replaced.
-    pub fn may_answer(&self) -> bool {
-        let handing_over = self.demote.is_some() && self.is_quiet();
-        self.is_serving() && !self.failing && !handing_over
-    }
-
     /// As if so many more changes had been given out, and all were stable.
     #[cfg(test)]
     pub fn give_out(&mut self, count: u64) {
         assert!(self.finished.is_empty());
         self.seq.0 += count;
         self.stable = self.seq;
-    }
-
-    /// Whether disk operations of this epoch are this one's.
-    pub fn is_epoch(&self, epoch: u32) -> bool {
-        self.epoch == epoch
-    }
-
-    /// Whether the link is one of this primary to a replica.
-    pub fn owns(&self, link: LinkId) -> bool {
-        self.peers.iter().any(|peer| peer.link == Some(link))
-    }
-
-    /// Whether nothing is in flight.
-    pub fn at_rest(&self) -> bool {
-        self.phase == Phase::Serving
-            && self.ops.len() == 0
-            && self.answers.is_empty()
-            && self.rounds.is_empty()
-            && self.shrink.is_none()
-            && self
-                .peers
-                .iter()
-                .all(|p| p.resync.is_none() && p.grow.is_none())
-            && self.changed_at.is_none()
-            && self.clear_at.is_none()
     }
 
     /// The newest record of the volume; it still grants us this term.
@@ -397,25 +357,6 @@ impl Primary {
         DiskUse::Read {
             epoch: self.epoch,
             op,
-        }
-    }
-
-    /// What is to be told everyone.
-    pub fn progress(&self, cx_now: Time, volume: crate::types::VolumeId) -> VolumeProgress {
-        VolumeProgress {
-            volume,
-            term: self.term,
-            serving: self.phase == Phase::Serving && !self.failing,
-            resyncs: self
-                .peers
-                .iter()
-                .filter_map(|peer| {
-                    let resync = peer.resync.as_deref()?;
-                    let mut progress: ResyncProgress = resync.progress(cx_now, peer.node);
-                    progress.running = peer.is_live();
-                    Some(progress)
-                })
-                .collect(),
         }
     }
 }
