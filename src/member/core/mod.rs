@@ -13,6 +13,7 @@ mod election;
 mod follow;
 mod gossip;
 mod lead;
+mod post;
 mod promise;
 mod status;
 mod transfer;
@@ -30,7 +31,7 @@ use super::Canaries;
 use super::io::{CoreEffect, CoreEvent, CoreNote, Member, Proposal, PulseSignal, Timing};
 use super::liveness::Liveness;
 use super::log::{Log, RecoveredLog};
-use super::message::{Envelope, Message};
+use super::message::Message;
 use super::policy::Reports;
 use super::state::State;
 use crate::record::VolumeRecord;
@@ -216,81 +217,6 @@ impl Core {
         }
     }
 
-    fn receive(&mut self, now: Time, bytes: &[u8], out: Out<'_>) {
-        let Some(envelope) = Envelope::open(bytes) else {
-            return;
-        };
-        let (from, to) = (envelope.from, envelope.to);
-        if !self.knows(from) || !self.knows(to) || from == self.config.me {
-            return;
-        }
-        if to != self.config.me {
-            if !envelope.relayed {
-                let relayed = true;
-                let bytes = Envelope {
-                    relayed,
-                    ..envelope
-                }
-                .seal();
-                out.push(CoreEffect::Send { to, bytes });
-            }
-            return;
-        }
-        let Some(message) = Message::decode(envelope.body) else {
-            return;
-        };
-        match message {
-            Message::Outlook(outlook) => self.outlook_came(now, from, outlook),
-            Message::Vote { term, end } => self.vote_asked(now, from, term, end, out),
-            Message::Voted { term, outlook } => {
-                self.outlook_came(now, from, outlook);
-                self.vote_came(from, term);
-            }
-            Message::Append {
-                term,
-                prev,
-                commit,
-                entries,
-            } => self.append_came(
-                now,
-                from,
-                follow::Append {
-                    term,
-                    prev,
-                    commit,
-                    entries,
-                },
-                out,
-            ),
-            Message::Appended { term, matched } => self.appended_came(from, term, matched),
-            Message::Rejected { term, end } => self.rejected_came(from, term, end),
-            Message::Snapshot {
-                term,
-                last,
-                total,
-                offset,
-                bytes,
-            } => {
-                let piece = transfer::Piece {
-                    last,
-                    total,
-                    offset,
-                    bytes,
-                };
-                self.snapshot_came(now, from, term, &piece, out);
-            }
-            Message::SnapshotTaken { term, last, offset } => {
-                self.snapshot_taken(now, from, term, (last, offset), out);
-            }
-            Message::Propose(proposal) => self.proposal_came(now, proposal, out),
-            Message::Report {
-                incarnation,
-                report,
-            } => self.report_came(from, incarnation, report),
-            Message::Progress(progress) => self.progress_came(now, from, progress),
-        }
-    }
-
     fn pulse(&mut self, signal: PulseSignal, out: Out<'_>) {
         let before = self.liveness.alive();
         self.liveness.signal(signal);
@@ -399,22 +325,6 @@ impl Core {
         if let Some((ticket, pages)) = self.log.write() {
             out.push(CoreEffect::Persist { ticket, pages });
         }
-    }
-
-    /// Sends a message, through another node where the direct path is broken.
-    fn send(&self, to: NodeId, message: &Message, out: Out<'_>) {
-        let Some(body) = message.encode() else {
-            return;
-        };
-        let envelope = Envelope {
-            from: self.config.me,
-            to,
-            relayed: false,
-            body: &body,
-        };
-        let bytes = envelope.seal();
-        let to = self.liveness.route(to);
-        out.push(CoreEffect::Send { to, bytes });
     }
 
     fn knows(&self, node: NodeId) -> bool {
