@@ -1,4 +1,8 @@
-//! A cluster of real pulses and cores, and what must hold of it at any time.
+//! A cluster of real pulses and cores in virtual time.
+
+mod effects;
+mod faults;
+mod look;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,16 +11,14 @@ use super::network::Network;
 use crate::member::Canaries;
 use crate::member::core::{Core, CoreConfig};
 use crate::member::io::{
-    CoreEffect, CoreEvent, CoreNote, DeathNotice, Page, Proposal, PulseDatagram, PulseEvent,
-    ReplicaReport, Timing, View,
+    CoreEffect, CoreEvent, CoreNote, Page, Proposal, PulseDatagram, PulseEvent, ReplicaReport,
+    Timing, View,
 };
 use crate::member::log::{self, Geometry};
 use crate::member::pulse::{Pulse, PulseConfig};
-use crate::node::{CoreIo, PulseIo, Signal, ToPulse, route_core, route_pulse};
+use crate::node::ToPulse;
 use crate::record::{ReplicaRecord, ReplicaState, VolumeRecord};
-use crate::types::{
-    BootId, Incarnation, Index, Lease, NodeId, NodeSet, Seq, StoreId, Term, Time, VolumeId,
-};
+use crate::types::{BootId, Index, Lease, NodeId, NodeSet, Seq, StoreId, Term, Time, VolumeId};
 
 pub(super) const CLUSTER: u128 = 7;
 pub(super) const VOLUME: VolumeId = VolumeId(1);
@@ -227,81 +229,6 @@ impl Cluster {
         }
     }
 
-    /// `kill -9`: what was submitted to the disk still lands.
-    pub(super) fn kill(&mut self, node: usize) {
-        self.nodes[node].run = None;
-        let mine: Vec<_> = self
-            .queue
-            .iter()
-            .filter(|(_, (owner, _, h))| *owner == node && matches!(h, Happening::Written(..)))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in mine {
-            if let Some((_, _, Happening::Written(_, pages))) = self.queue.remove(&key) {
-                for page in pages {
-                    put(&mut self.nodes[node].disk, &page);
-                }
-            }
-        }
-    }
-
-    /// The machine goes down: writes under way are lost, or torn.
-    pub(super) fn power_off(&mut self, node: usize) {
-        self.nodes[node].run = None;
-        self.nodes[node].boot.0 += 1000;
-        let mine: Vec<_> = self
-            .queue
-            .iter()
-            .filter(|(_, (owner, _, h))| *owner == node && matches!(h, Happening::Written(..)))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in mine {
-            let Some((_, _, Happening::Written(_, pages))) = self.queue.remove(&key) else {
-                continue;
-            };
-            let whole = self.network.random.below(pages.len() as u64 + 1) as usize;
-            for page in &pages[..whole] {
-                put(&mut self.nodes[node].disk, page);
-            }
-            if let Some(page) = pages.get(whole) {
-                let coins = self.network.random.next();
-                for sector in (0..8).filter(|sector| coins >> sector & 1 == 1) {
-                    let at = page.number as usize * 4096 + sector * 512;
-                    let bytes = &page.bytes[sector * 512..sector * 512 + 512];
-                    self.nodes[node].disk[at..at + 512].copy_from_slice(bytes);
-                }
-            }
-        }
-    }
-
-    /// What the parent sends when the daemon has died.
-    pub(super) fn death_notice(&mut self, node: usize, incarnation: Incarnation) {
-        let node_id = NodeId(node as u8);
-        let notice = DeathNotice {
-            node: node_id,
-            incarnation,
-        };
-        for to in 0..self.nodes.len() {
-            if to != node {
-                self.datagram(node, to, |_| {
-                    Happening::Pulse(Box::new(PulseDatagram::DeathNotice(notice)))
-                });
-            }
-        }
-    }
-
-    pub(super) fn pause(&mut self, node: usize, span: Duration) {
-        self.nodes[node].paused = self.now.after(span);
-    }
-
-    pub(super) fn cut(&mut self, a: usize, b: usize) {
-        self.network.cut.extend([(a, b), (b, a)]);
-    }
-
-    pub(super) fn heal(&mut self) {
-        self.network.cut.clear();
-    }
-
     pub(super) fn propose(&mut self, node: usize, proposal: Proposal) {
         self.core(node, CoreEvent::Propose(proposal));
     }
@@ -427,258 +354,6 @@ impl Cluster {
 
     pub(super) fn run(&mut self, span: Duration) {
         self.run_until(span, |_| false);
-    }
-
-    fn pulse(&mut self, node: usize, event: PulseEvent<'_>) {
-        let now = self.local(node);
-        let Some(run) = &mut self.nodes[node].run else {
-            return;
-        };
-        let mut effects = Vec::new();
-        run.pulse.step(now, event, &mut effects);
-        for effect in effects {
-            let (mut io, mut signals) = (None, Vec::new());
-            route_pulse(
-                effect,
-                |wanted| io = Some(wanted),
-                |signal| signals.push(signal),
-            );
-            match (io, &mut self.nodes[node].run) {
-                (Some(PulseIo::Heartbeat { to }), Some(run)) => {
-                    let heartbeat = run.pulse.heartbeat(to);
-                    let to = usize::from(to.0);
-                    self.datagram(node, to, |()| {
-                        Happening::Pulse(Box::new(PulseDatagram::Heartbeat(heartbeat)))
-                    });
-                }
-                (
-                    Some(PulseIo::Acknowledgement {
-                        to,
-                        acknowledgement,
-                    }),
-                    _,
-                ) => {
-                    let to = usize::from(to.0);
-                    self.datagram(node, to, |()| {
-                        Happening::Pulse(Box::new(PulseDatagram::Acknowledgement(acknowledgement)))
-                    });
-                }
-                (Some(PulseIo::Lease(lease)), Some(run)) => run.lease = lease,
-                _ => {}
-            }
-            for signal in signals {
-                if let Signal::Core(event) = signal {
-                    self.signal(node, false, Happening::ToCore(event));
-                }
-            }
-        }
-    }
-
-    fn core(&mut self, node: usize, event: CoreEvent) {
-        let now = self.local(node);
-        let Some(run) = &mut self.nodes[node].run else {
-            return;
-        };
-        let mut effects = Vec::new();
-        run.core.step(now, event, &mut effects);
-        self.perform(node, effects);
-    }
-
-    fn perform(&mut self, node: usize, effects: Vec<CoreEffect>) {
-        for effect in effects {
-            let (mut ios, mut signals) = (Vec::new(), Vec::new());
-            route_core(effect, |io| ios.push(io), |signal| signals.push(signal));
-            for io in ios {
-                self.perform_io(node, io);
-            }
-            for signal in signals {
-                if let Signal::Pulse(message) = signal {
-                    self.signal(node, true, Happening::ToPulse(message));
-                }
-            }
-        }
-    }
-
-    fn perform_io(&mut self, node: usize, io: CoreIo) {
-        match io {
-            CoreIo::Send { to, bytes } => {
-                let (from, to) = (NodeId(node as u8), usize::from(to.0));
-                self.datagram(node, to, |()| {
-                    Happening::ToCore(CoreEvent::Message {
-                        from,
-                        bytes: bytes.clone(),
-                    })
-                });
-            }
-            CoreIo::Persist { ticket, pages } => {
-                let at = self.now.after(self.write_time);
-                self.enqueue(at, node, Happening::Written(ticket, pages));
-            }
-            CoreIo::Record(record) => self.recorded(node, record),
-            CoreIo::View(view) => {
-                let known = self
-                    .views
-                    .entry(view.number)
-                    .or_insert_with(|| view.clone());
-                if *known != view {
-                    let wrong = format!("view {} differs on node {node}", view.number);
-                    self.violations.push(wrong);
-                }
-            }
-            CoreIo::Note(note) => {
-                if let CoreNote::Leader { term } = note {
-                    let leader = *self.leaders.entry(term).or_insert(node);
-                    if leader != node {
-                        let wrong = format!("{leader} and {node} both lead term {term}");
-                        self.violations.push(wrong);
-                    }
-                }
-                self.notes.push((self.now, node, note));
-            }
-        }
-    }
-
-    fn recorded(&mut self, node: usize, record: VolumeRecord) {
-        let known = self
-            .records
-            .entry(record.last_entry)
-            .or_insert_with(|| record.clone());
-        if *known != record {
-            let wrong = format!("entry {} differs on node {node}", record.last_entry);
-            self.violations.push(wrong);
-        }
-        // What a volume does: makes the term durable before it serves.
-        let primary = record
-            .primary
-            .is_some_and(|grant| usize::from(grant.node.0) == node);
-        if let (true, Some(report)) = (primary, &mut self.nodes[node].report)
-            && report.term < record.term
-        {
-            report.term = record.term;
-            let report = *report;
-            self.signal(node, false, Happening::ToCore(CoreEvent::Report(report)));
-        }
-        if let Some(run) = &mut self.nodes[node].run {
-            run.record = Some(record);
-        }
-    }
-
-    /// What must hold at any time.
-    fn check(&mut self) {
-        let answering: Vec<usize> = (0..self.nodes.len())
-            .filter(|&n| self.may_answer(n))
-            .collect();
-        if answering.len() > 1 {
-            let wrong = format!("{answering:?} may all answer at {:?}", self.now);
-            self.violations.push(wrong);
-        }
-    }
-
-    /// Whether the node holds the grant, as far as it knows, and the lease.
-    pub(super) fn may_answer(&self, node: usize) -> bool {
-        let Some(run) = &self.nodes[node].run else {
-            return false;
-        };
-        let served = run
-            .record
-            .as_ref()
-            .filter(|record| record.term > run.stopped);
-        let grant = served.and_then(|record| record.primary);
-        grant.is_some_and(|grant| {
-            usize::from(grant.node.0) == node
-                && grant.boot == self.nodes[node].boot
-                && run.lease.covers(grant.incarnation, self.local(node))
-        })
-    }
-
-    /// A primary stops to serve, before it says so.
-    pub(super) fn stop_serving(&mut self, node: usize) {
-        if let Some(run) = &mut self.nodes[node].run {
-            run.stopped = run.record.as_ref().map_or(Term(0), |record| record.term);
-        }
-    }
-
-    /// Whether the node is primary of a term that it has stopped to serve.
-    pub(super) fn has_stopped(&self, node: usize) -> bool {
-        let run = self.nodes[node].run.as_ref();
-        run.is_some_and(|run| {
-            let record = run.record.as_ref();
-            record.is_some_and(|record| record.primary.is_some() && record.term == run.stopped)
-        })
-    }
-
-    /// The volume as the node knows it.
-    pub(super) fn known(&self, node: usize) -> Option<&VolumeRecord> {
-        self.nodes[node].run.as_ref()?.record.as_ref()
-    }
-
-    pub(super) fn running(&self) -> impl Iterator<Item = usize> {
-        (0..self.nodes.len()).filter(|&node| self.nodes[node].run.is_some())
-    }
-
-    /// Whether the node's pulse acknowledges no heartbeat of what it has heard of `of` so far.
-    pub(super) fn refuses(&self, node: usize, of: usize) -> bool {
-        let run = self.nodes[node].run.as_ref().unwrap();
-        run.pulse.heartbeat(NodeId(of as u8)).heard[of].refused
-    }
-
-    pub(super) fn incarnation(&self, node: usize) -> Incarnation {
-        self.nodes[node].run.as_ref().unwrap().core.incarnation()
-    }
-
-    pub(super) fn status(&self, node: usize) -> crate::member::io::CoreStatus {
-        self.nodes[node]
-            .run
-            .as_ref()
-            .unwrap()
-            .core
-            .status(self.local(node))
-    }
-
-    pub(super) fn view(&self, node: usize) -> View {
-        self.status(node).view
-    }
-
-    /// The leader of the newest term that still runs.
-    pub(super) fn leader(&self) -> Option<usize> {
-        let leaders = self.running().filter(|&node| {
-            let status = self.status(node);
-            status.leader == Some(NodeId(node as u8))
-        });
-        leaders.max_by_key(|&node| self.status(node).term)
-    }
-
-    /// The newest record that anybody knows.
-    pub(super) fn record(&self) -> Option<&VolumeRecord> {
-        self.records.last_key_value().map(|(_, record)| record)
-    }
-
-    /// The primary by the newest record, if it is running in that incarnation.
-    pub(super) fn primary(&self) -> Option<usize> {
-        let grant = self.record()?.primary?;
-        let node = usize::from(grant.node.0);
-        let runs = self.nodes[node].run.is_some();
-        (runs && self.incarnation(node) == grant.incarnation).then_some(node)
-    }
-
-    /// Time of the newest note that fits.
-    pub(super) fn noted(&self, fits: impl Fn(&CoreNote) -> bool) -> Option<Time> {
-        let notes = self.notes.iter().rev();
-        notes
-            .clone()
-            .find(|(_, _, note)| fits(note))
-            .map(|(at, _, _)| *at)
-    }
-
-    /// The log of every running node, as its disk has it, agrees with every other up to what is
-    /// committed.
-    pub(super) fn assert_sound(&self) {
-        assert_eq!(self.violations, Vec::<String>::new());
-        let committed: Vec<_> = self
-            .running()
-            .map(|node| self.status(node).committed)
-            .collect();
-        assert!(!committed.is_empty());
     }
 }
 
