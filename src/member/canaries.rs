@@ -24,6 +24,8 @@ pub struct Canaries {
     pub long_lease: bool,
     /// A voter acknowledges entries before they are durable.
     pub acknowledge_before_durable: bool,
+    /// A vote counts, and is told, before it is durable.
+    pub vote_before_durable: bool,
     /// A voter votes twice in a term.
     pub double_vote: bool,
 }

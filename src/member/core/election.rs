@@ -165,7 +165,7 @@ impl Core {
     fn go_on_asking(&mut self, now: Time, out: Out<'_>) {
         // Our own vote counts when a restart would remember it: else we could lead the same term
         // twice, with different entries.
-        if self.log.durable_vote() == Some(self.config.me) {
+        if self.remembers_vote_for(self.config.me) {
             self.election.votes.insert(self.config.me);
             let enough = self.election.votes.len() >= self.config.voters.majority();
             if enough {
@@ -200,6 +200,11 @@ impl Core {
         };
         let votes = self.config.voters.iter().filter(may_vote).count();
         best && votes < self.config.voters.majority()
+    }
+
+    /// Whether a restart would remember that this node's vote is the candidate's.
+    fn remembers_vote_for(&self, candidate: NodeId) -> bool {
+        self.log.durable_vote() == Some(candidate) || self.config.canaries.vote_before_durable
     }
 
     fn rank(&self) -> Rank {
@@ -276,7 +281,7 @@ impl Core {
         let Some(candidate) = self.election.owed else {
             return;
         };
-        if self.log.durable_vote() != Some(candidate) {
+        if !self.remembers_vote_for(candidate) {
             return;
         }
         self.election.owed = None;

@@ -17,6 +17,7 @@ const OFF: Canaries = Canaries {
     forget_promise_at_restart: false,
     long_lease: false,
     acknowledge_before_durable: false,
+    vote_before_durable: false,
     double_vote: false,
 };
 
@@ -146,4 +147,33 @@ fn double_vote() {
     };
     assert!(noticed(100, |seed| two_candidates(seed, canaries)) > 0);
     assert_eq!(noticed(100, |seed| two_candidates(seed, OFF)), 0);
+}
+
+/// Two voters that do not hear each other both ask the third for its vote; it loses its power again
+/// and again.
+fn forgetful_voter(seed: u64, canaries: Canaries) -> Vec<String> {
+    let mut cluster = Cluster::with(3, 2, seed, canaries);
+    cluster.write_time = Duration::from_millis(4);
+    cluster.cut(0, 1);
+    for node in [0, 1, 2] {
+        cluster.start(node);
+    }
+    for _ in 0..8 {
+        let span = cluster.network.random.below(25_000);
+        cluster.run(Duration::from_micros(span));
+        cluster.power_off(2);
+        cluster.start(2);
+    }
+    cluster.run(Duration::from_millis(100));
+    cluster.violations
+}
+
+#[test]
+fn vote_before_durable() {
+    let canaries = Canaries {
+        vote_before_durable: true,
+        ..OFF
+    };
+    assert!(noticed(400, |seed| forgetful_voter(seed, canaries)) > 0);
+    assert_eq!(noticed(400, |seed| forgetful_voter(seed, OFF)), 0);
 }
