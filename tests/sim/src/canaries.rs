@@ -74,6 +74,5 @@ canaries! {
         forget_promise_at_restart
         long_lease
         acknowledge_before_durable
-        vote_before_durable
         double_vote;
 }
