@@ -132,6 +132,29 @@ impl Script {
         self.answer(asked)
     }
 
+    /// What a node sends another by the links that are open now arrives a second later, if those
+    /// links are still there. New links are not concerned.
+    pub fn delay_links(&mut self, from: NodeId, to: NodeId) {
+        let links = self.world.net.links().filter_map(|(number, link)| {
+            let [a, b] = link.ends.map(|end| end.node);
+            let side = usize::from(a != from);
+            let between = [a, b] == [from, to] || [a, b] == [to, from];
+            between.then_some((number, side))
+        });
+        for (number, side) in links.collect::<Vec<_>>() {
+            self.world.net.slow_down(number, side, SECOND);
+        }
+    }
+
+    /// Reads a block and waits for the answer.
+    ///
+    /// # Errors
+    /// None comes.
+    pub fn is_read(&mut self, client: usize, block: u64) -> Result<(), String> {
+        let asked = self.read(client, block);
+        self.answer(asked)
+    }
+
     /// Ends all faults, and then everything that every run ends with.
     ///
     /// # Errors

@@ -1,49 +1,56 @@
 //! A change that is sent again when others have written there.
 
+use steadfast::types::NodeId;
+
 use super::{Stage, is_in, is_out, others, witness};
 use crate::queue::MILLI;
+use crate::script::Script;
+
+/// A write takes effect, its answer does not get through, and another gateway reads it and writes
+/// there: taking effect again, it would undo the later one. Gives the first one's client.
+fn overwritten(s: &mut Script, p: NodeId, other: usize) -> Result<usize, String> {
+    let first = s.client(witness(s))?;
+    s.written(first, 7)?;
+    s.delay_links(p, witness(s));
+    s.write(first, 7);
+    s.wait(3 * MILLI);
+    s.is_read(other, 7)?;
+    s.written(other, 7)?;
+    Ok(first)
+}
+
+/// Waits until the write has been sent again, or its client was sent away, and reads.
+fn read_after(s: &mut Script, first: usize) -> Result<(), String> {
+    s.until("the write is answered", |world| {
+        world.clients[first].is_idle()
+    })?;
+    let reader = s.client(witness(s))?;
+    s.is_read(reader, 7)
+}
 
 /// A write's answer is lost; the gateway sends it again after others wrote there.
 pub(super) fn window_pruned_at_stable(stage: Stage) -> Result<(), String> {
     let mut s = stage.set(2)?;
     let (p, rest) = others(&s)?;
-    let (a, b) = (s.client(witness(&s))?, s.client(rest[0])?);
-    s.written(a, 7)?;
-    s.written(b, 7)?;
-    // The answer does not get through.
-    s.world.net.hold(p, witness(&s), true);
-    s.write(a, 7);
-    s.wait(3 * MILLI);
-    s.written(b, 7)?;
+    let other = s.client(rest[0])?;
+    let first = overwritten(&mut s, p, other)?;
     s.wait(stage.after(5 * MILLI));
     s.world.crash(p, true);
-    s.world.net.hold(p, witness(&s), false);
-    s.until("all is answered", |world| world.clients[a].is_idle())?;
-    let read = s.read(b, 7);
-    s.answer(read)?;
+    read_after(&mut s, first)?;
     s.finish()
 }
 
-/// As before, and the standby has restarted in between, so its window is gone.
+/// As before, and both daemons restart in between, so that the windows are gone everywhere.
 pub(super) fn window_lost_in_a_restart(stage: Stage) -> Result<(), String> {
     let mut s = stage.set(2)?;
     let (p, rest) = others(&s)?;
-    let (a, b) = (s.client(witness(&s))?, s.client(p)?);
-    s.written(a, 7)?;
-    s.world.net.hold(p, witness(&s), true);
-    s.write(a, 7);
-    s.wait(3 * MILLI);
-    s.written(b, 7)?;
-    s.world.crash(rest[0], true);
-    s.world.plan_start(rest[0], MILLI);
-    s.wait(stage.after(10 * MILLI));
-    s.until("it is in", |world| is_in(world, rest[0]))?;
+    let other = s.client(rest[0])?;
+    let first = overwritten(&mut s, p, other)?;
     s.world.crash(p, true);
-    s.world.net.hold(p, witness(&s), false);
-    s.wait(150 * MILLI);
-    let reader = s.client(rest[0])?;
-    let read = s.read(reader, 7);
-    s.answer(read)?;
+    s.world.crash(rest[0], true);
+    s.world.plan_start(p, MILLI);
+    s.world.plan_start(rest[0], stage.after(MILLI / 2));
+    read_after(&mut s, first)?;
     s.finish()
 }
 
@@ -51,22 +58,15 @@ pub(super) fn window_lost_in_a_restart(stage: Stage) -> Result<(), String> {
 pub(super) fn window_not_handed_over_in_grow(stage: Stage) -> Result<(), String> {
     let mut s = stage.set(2)?;
     let (p, rest) = others(&s)?;
-    let (a, b) = (s.client(witness(&s))?, s.client(p)?);
-    s.written(a, 7)?;
+    let other = s.client(p)?;
+    s.written(other, 300)?;
     s.world.crash(rest[0], true);
     s.until("it is out", |world| is_out(world, rest[0]))?;
-    s.world.net.hold(p, witness(&s), true);
-    s.write(a, 7);
-    s.wait(3 * MILLI);
-    s.written(b, 7)?;
+    let first = overwritten(&mut s, p, other)?;
     s.world.plan_start(rest[0], MILLI);
     s.until("it is in", |world| is_in(world, rest[0]))?;
     s.wait(stage.after(5 * MILLI));
     s.world.crash(p, true);
-    s.world.net.hold(p, witness(&s), false);
-    s.wait(150 * MILLI);
-    let reader = s.client(rest[0])?;
-    let read = s.read(reader, 7);
-    s.answer(read)?;
+    read_after(&mut s, first)?;
     s.finish()
 }
