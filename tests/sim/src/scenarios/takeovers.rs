@@ -101,8 +101,7 @@ pub(super) fn survivor_restarted(stage: Stage) -> Result<(), String> {
     let (p, rest) = others(&s)?;
     half_write(&mut s, p, rest[0])?;
     s.wait(MILLI);
-    // Without a notice it stays a member until it is one anew.
-    s.world.crash(rest[1], false);
+    s.world.crash(rest[1], true);
     s.world.plan_start(rest[1], 0);
     s.wait(15 * MILLI + stage.after(3 * MILLI));
     s.world.crash(p, true);
