@@ -4,6 +4,7 @@
 //! `creating` and last, in place of that, with `complete`. So what a start that was cut short left
 //! behind is told from a sandbox, and both from anything else.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,6 +19,8 @@ use super::subnet;
 use crate::cli::progress::Progress;
 
 const LAYOUT_FILE: &str = "layout.json";
+/// What `replace` writes before there is a `LAYOUT_FILE`.
+const LAYOUT_NEW: &str = "layout.json.new";
 const LOCK_FILE: &str = "lock";
 /// Of `layout.json`: larger ones are not understood.
 const FORMAT: u32 = 1;
@@ -266,7 +269,10 @@ fn find(dir: &Path) -> Result<Found, String> {
     }
     let path = dir.join(LAYOUT_FILE);
     if !entries.iter().any(|name| name == LAYOUT_FILE) {
-        return match entries.iter().find(|name| *name != LOCK_FILE) {
+        // A start that was cut off in its first moments leaves these two, and has made nothing yet.
+        let locked = entries.iter().any(|name| name == LOCK_FILE);
+        let ours = |name: &OsString| name == LOCK_FILE || (locked && name == LAYOUT_NEW);
+        return match entries.iter().find(|name| !ours(name)) {
             None => Ok(Found::Nothing),
             Some(other) => Err(format!(
                 "{} is not a sandbox: there is {} in it, and no {LAYOUT_FILE}; name an empty or a \

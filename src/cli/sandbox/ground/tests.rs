@@ -69,6 +69,17 @@ fn a_new_directory_is_made() {
 }
 
 #[test]
+fn a_start_that_was_cut_off_before_it_made_anything_is_repeated() {
+    let temp = tempfile::tempdir().unwrap();
+    let new = temp.path().join(LAYOUT_NEW);
+    fs::write(&new, "{").unwrap();
+    // Without the lock it is somebody else's.
+    refused(temp.path(), &["is not a sandbox", LAYOUT_NEW]);
+    fs::write(temp.path().join(LOCK_FILE), "").unwrap();
+    assert!(Ground::enter(temp.path()).unwrap().layout().is_none());
+}
+
+#[test]
 fn a_complete_sandbox_is_found_again() {
     let temp = tempfile::tempdir().unwrap();
     complete(temp.path());
