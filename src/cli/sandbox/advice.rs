@@ -1,6 +1,7 @@
 //! What to try next.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use config::{Config, Role};
 
@@ -30,13 +31,12 @@ fn write(
     status: &Status,
     running: &Description,
 ) -> std::fmt::Result {
-    let me = std::env::current_exe()
-        .map_or_else(|_| "steadfast".into(), |path| path.display().to_string());
+    let me = std::env::current_exe().map_or_else(|_| "steadfast".into(), |path| word(&path));
     let given = std::env::current_dir().is_ok_and(|here| here.join(SANDBOX) == ground.dir());
     let dir = if given {
         String::new()
     } else {
-        format!(" --dir {}", ground.dir().display())
+        format!(" --dir {}", word(ground.dir()))
     };
     writeln!(out, "\n{}", crate::cli::status::show(paint, status))?;
     let Some(volume) = status.volumes.first() else {
@@ -51,7 +51,15 @@ fn write(
         };
         writeln!(out, "  {}  {}{role}", config.node.name, uri(config))?;
     }
-    // Through a node that is not primary, so that the demonstration survives the kill.
+    let attach = if volume.shared {
+        "Clients of all of them are served at once."
+    } else {
+        "Attach at one of them at a time: a client of another node takes the volume over, and the \
+         first\nis disconnected. A sandbox that is made with --shared serves all at once."
+    };
+    writeln!(out, "{attach}")?;
+    // Through a node that is not primary, so that the demonstration survives the kill; and all
+    // through the same one, so that no command takes the volume from another.
     let storage = |config: &&Config| config.me().role == Role::Storage;
     let gateway = ground
         .nodes()
@@ -78,6 +86,7 @@ fn write(
     )?;
     writeln!(out, "  {me} status --watch{dir}")?;
     writeln!(out, "  {me} events --follow{dir}")?;
+    writeln!(out, "  {me} volume list{dir}     # a look without a client")?;
     if let Some(primary) = &volume.primary {
         writeln!(
             out,
@@ -107,4 +116,27 @@ fn write(
         ground.dir().display()
     )?;
     Ok(())
+}
+
+/// A path as a shell takes it for one word.
+fn word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        assert_eq!(word(Path::new("/a/b-1.2")), "/a/b-1.2");
+        assert_eq!(word(Path::new("/a b/$c")), "'/a b/$c'");
+        assert_eq!(word(Path::new("/it's")), "'/it'\\''s'");
+    }
 }
