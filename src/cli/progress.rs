@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::sandbox::kind;
 use super::style::is_screen;
+use crate::status;
 
 /// Shown on the standard error, so that the standard output keeps what lasts.
 pub(super) struct Progress {
@@ -33,7 +34,10 @@ impl Progress {
     /// `done` bytes of `all` have been reserved for something.
     pub(super) fn making(&self, what: &str, done: u64, all: u64) {
         let part = done as f64 / all.max(1) as f64;
-        self.show(&format!("preallocating {what}"), Some(part));
+        self.show(
+            &format!("preallocating {what}"),
+            Some((part, String::new())),
+        );
     }
 
     /// Something else has to happen first.
@@ -42,8 +46,9 @@ impl Progress {
     }
 
     /// A copy is brought up to date.
-    pub(super) fn syncing(&self, sentence: &str, percent: f64) {
-        self.show(sentence, Some(percent / 100.0));
+    pub(super) fn syncing(&self, sentence: &str, percent: f64, seconds_left: Option<u64>) {
+        let left = format!(", {}", status::left(seconds_left));
+        self.show(sentence, Some((percent / 100.0, left)));
     }
 
     /// Takes the bar away: something that lasts is printed next, or it is over.
@@ -55,21 +60,27 @@ impl Progress {
         }
     }
 
-    fn show(&self, what: &str, part: Option<f64>) {
+    /// `part` is how much of it is done, and what is said of the rest.
+    fn show(&self, what: &str, part: Option<(f64, String)>) {
         match &self.bar {
             Some(bar) => {
                 if bar.is_finished() {
                     bar.reset();
                 }
+                // Each of these may be drawn at once: no gauge may stand beside the words of before.
                 match part {
-                    Some(part) => {
-                        bar.set_style(gauge());
+                    Some((part, left)) => {
+                        bar.set_message(what.to_owned());
                         bar.set_length(1000);
                         bar.set_position((part.clamp(0.0, 1.0) * 1000.0) as u64);
+                        bar.set_prefix(left);
+                        bar.set_style(gauge());
                     }
-                    None => bar.set_style(spinner()),
+                    None => {
+                        bar.set_style(spinner());
+                        bar.set_message(what.to_owned());
+                    }
                 }
-                bar.set_message(what.to_owned());
             }
             None => {
                 let mut told = self.told.borrow_mut();
@@ -90,7 +101,8 @@ impl Drop for Progress {
 }
 
 fn gauge() -> ProgressStyle {
-    styled("[{bar:30}] {percent} % {wide_msg}")
+    // What matters first: a narrow window cuts the end off.
+    styled("[{bar:20}] {percent} %{prefix}  {wide_msg}")
 }
 
 fn spinner() -> ProgressStyle {

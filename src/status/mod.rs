@@ -9,6 +9,7 @@ mod redundancy;
 use serde::{Deserialize, Serialize};
 
 pub use build::build;
+pub use redundancy::left;
 
 /// The cluster as one node sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

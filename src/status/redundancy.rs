@@ -93,13 +93,19 @@ fn trouble(replica: &ReplicaStatus) -> Option<String> {
                 "behind"
             };
             let percent = replica.percent.unwrap_or(0.0).floor();
-            let left = replica.seconds_left.map_or_else(
-                || "stalled".into(),
-                |seconds| format!("{} left", rough(seconds)),
-            );
+            let left = left(replica.seconds_left);
             format!("{node} is {what}, {percent} %, {left}")
         }
     })
+}
+
+/// How long a copy still takes, as people say it.
+#[must_use]
+pub fn left(seconds: Option<u64>) -> String {
+    seconds.map_or_else(
+        || "stalled".into(),
+        |seconds| format!("{} left", rough(seconds)),
+    )
 }
 
 /// A time as people say it.

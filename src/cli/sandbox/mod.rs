@@ -201,7 +201,11 @@ async fn attend(ground: &Ground, crew: &mut Crew, stop: &mut Stop) -> Result<(),
                     );
                 }
                 Look::Waiting(why) => progress.waiting(why),
-                Look::Syncing { sentence, percent } => progress.syncing(sentence, *percent),
+                Look::Syncing {
+                    sentence,
+                    percent,
+                    seconds_left,
+                } => progress.syncing(sentence, *percent, *seconds_left),
             }
         } else if let Some(sentence) = seen.sentence()
             && sentence != told

@@ -23,6 +23,8 @@ pub(super) enum Look {
         sentence: String,
         /// Of the copy that has most before it.
         percent: f64,
+        /// Seconds until it has caught up; none while it makes no progress.
+        seconds_left: Option<u64>,
     },
     /// Not there yet.
     Waiting(String),
@@ -69,12 +71,13 @@ fn judge(status: Status) -> Look {
     let copies = status.volumes.iter().flat_map(|volume| &volume.replicas);
     let slowest = copies
         .filter(|replica| replica.state == ReplicaShown::Resyncing)
-        .filter_map(|replica| replica.percent)
-        .reduce(f64::min);
+        .filter_map(|replica| Some((replica.percent?, replica.seconds_left)))
+        .min_by(|(one, _), (other, _)| one.total_cmp(other));
     match slowest {
-        Some(percent) => Look::Syncing {
+        Some((percent, seconds_left)) => Look::Syncing {
             sentence: sentence(&status),
             percent,
+            seconds_left,
         },
         None => Look::Waiting(sentence(&status)),
     }

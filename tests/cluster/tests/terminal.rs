@@ -248,3 +248,59 @@ fn without_a_terminal_what_is_waited_for_is_said_once() {
     sandbox.stop();
     drop(std::fs::remove_dir_all(&dir));
 }
+
+/// Leaves a stopped sandbox whose second copy is empty, as that of a disk that was replaced.
+fn replaced(dir: &Path) {
+    let mut sandbox = Sandbox::start(dir, &["--size", "1GiB"]);
+    let (primary, _) = sandbox.pair();
+    let mut client = Client::connect(primary.nbd_address(), "data").expect("connect");
+    let block = vec![7; 1 << 20];
+    for offset in (0..1024_u64).map(|block| block << 20) {
+        client.write(offset, &block).expect("write");
+    }
+    drop(client);
+    sandbox.stop();
+    let config = dir.join("n2/config.toml");
+    std::fs::remove_file(dir.join("n2/data.store")).expect("store");
+    let init = ["node", "init", "--config", config.to_str().expect("path")];
+    tool::run(tool::steadfast().to_str().expect("path"), &init);
+}
+
+/// What the gauge was at, each time it was drawn: percent, and what stood behind it.
+fn gauges(raw: &str) -> Vec<(u64, String)> {
+    let drawn = plain(raw);
+    let at = |line: &str| {
+        let (percent, rest) = line.split_once(" %")?;
+        let percent = percent.strip_prefix('[')?.rsplit_once("] ")?.1;
+        Some((percent.trim().parse().ok()?, rest.trim_end().to_owned()))
+    };
+    drawn.split(['\r', '\n']).filter_map(at).collect()
+}
+
+#[test]
+fn a_copy_that_is_filled_shows_percent_and_time_left() {
+    let _alone = alone();
+    let dir = fresh("terminal-copy");
+    replaced(&dir);
+    let mut command = Command::new(tool::steadfast());
+    command.args(["sandbox", "--dir"]).arg(&dir);
+    // As narrow as a terminal usually is.
+    let mut terminal = Terminal::run(&command, (80, 24));
+    let seen = terminal.wait_for("Ctrl-C stops everything", 0, PATIENCE);
+    terminal.interrupt();
+    let (_, raw) = terminal.end(PATIENCE);
+    is_clean(&raw);
+    let mut copying = gauges(&raw[..seen]);
+    copying.retain(|(_, rest)| rest.contains(" left"));
+    for (_, rest) in &copying {
+        let words = " s left  data: no failure can be survived: n2 is n";
+        assert!(rest.contains(words), "{rest}: {copying:?}");
+    }
+    let midway = |(percent, _): &(u64, String)| (1..100).contains(percent);
+    assert!(copying.iter().any(midway), "{raw:?}");
+    assert!(
+        copying.is_sorted_by_key(|(percent, _)| *percent),
+        "{copying:?}"
+    );
+    drop(std::fs::remove_dir_all(&dir));
+}
