@@ -243,13 +243,18 @@ impl World {
         })
     }
 
-    /// Whether the log still counts on a disk that is gone. A loss of power on top of that leaves
-    /// no copy that is known to hold everything: the volume waits for a person, and rightly.
+    /// Whether the log counts on a disk that is gone, or may come to count on it. A loss of power on
+    /// top of that leaves no copy that is known to hold everything: the volume waits for a person,
+    /// and rightly.
     fn misses_a_disk(&self) -> bool {
+        let gone = |node, store| self.node(node).store != Some(store);
         self.known.record().is_some_and(|record| {
+            let mut joining = self.joining.iter();
             record
                 .in_sync()
-                .any(|replica| self.node(replica.node).store != Some(replica.store))
+                .any(|replica| gone(replica.node, replica.store))
+                || joining
+                    .any(|&(after, node, store)| after == record.last_entry && gone(node, store))
         })
     }
 

@@ -33,7 +33,7 @@ use steadfast::member::Canaries as MemberCanaries;
 use steadfast::meta;
 use steadfast::meta::recovered::Layout;
 use steadfast::record::VolumeChange;
-use steadfast::types::{Index, NodeId, VolumeId};
+use steadfast::types::{Index, NodeId, StoreId, VolumeId};
 
 use self::checks::Known;
 use self::clients::Client;
@@ -116,6 +116,8 @@ pub struct World {
     focus: Option<NodeId>,
     /// Replicas whose leaving has been proposed, and after which entry.
     leaving: Vec<(Index, NodeId)>,
+    /// Replicas whose joining has been proposed, with which store, and after which entry.
+    joining: Vec<(Index, NodeId, StoreId)>,
     /// What has been seen to happen.
     pub marks: Marks,
     /// The first rule that did not hold.
@@ -159,6 +161,7 @@ impl World {
             asked: VecDeque::new(),
             focus: None,
             leaving: Vec::new(),
+            joining: Vec::new(),
             marks: Marks::default(),
             failed: None,
             tracing,

@@ -148,6 +148,10 @@ impl World {
                             self.leaving
                                 .extend(replicas.iter().map(|replica| (prev, replica)));
                         }
+                        if let VolumeChange::Grow { replica, store, .. } = change {
+                            self.joining.retain(|(after, ..)| *after == prev);
+                            self.joining.push((prev, replica, store));
+                        }
                     }
                     self.signal(node, Part::Reactor, Signal::Core(event));
                 }
