@@ -211,18 +211,25 @@ fn witness_killed_then_primary() {
     let began = copy.began;
     copy.midway();
     let witness = scene.sandbox.witness();
+    let killed = boot_nanos();
     signal(&witness, Signal::KILL);
     signal(&scene.primary, Signal::KILL);
     copy.assert_ends_well();
     scene.assert_restarted(&scene.primary);
     scene.assert_restarted(&witness);
-    // Without a vote more than its own the standby waits for one of the two. If that is the primary
-    // as soon as the witness, both copies are in sync still, and nothing has to be copied.
-    let shrunk = events::since(&scene.sandbox, began)
-        .iter()
-        .any(|event| event.kind == "shrunk" && event.node == scene.standby.name);
-    if shrunk {
-        scene.assert_resynced(&scene.primary, began);
+    // Without a vote more than its own the standby waits for one of the two. If that is the primary,
+    // then either takes over, and the other leaves unless it is heard in time.
+    for node in [&scene.primary, &scene.standby] {
+        let left = |event: &events::Event| {
+            let replicas = event.fields.get("replicas").and_then(|all| all.as_array());
+            // Who was restarted tells again what is in its log.
+            event.kind == "shrunk"
+                && event.node == scene.standby.name
+                && replicas.is_some_and(|all| all.iter().any(|name| *name == node.name))
+        };
+        if events::since(&scene.sandbox, killed).iter().any(left) {
+            scene.assert_resynced(node, began);
+        }
     }
     scene.end();
 }
