@@ -51,9 +51,23 @@ impl World {
         if self.asked.len() > ASKED_MAX {
             self.asked.pop_front();
         }
+        // What names an older entry than the newest is void: a deposed primary may still propose.
+        let newest = self
+            .known
+            .record()
+            .map_or(Index(0), |record| record.last_entry);
+        self.leaving.retain(|(after, _)| *after >= newest);
+        self.joining.retain(|(after, ..)| *after >= newest);
         let about = match change {
-            VolumeChange::Shrink { replicas, .. } => replicas.iter().next(),
-            VolumeChange::Grow { replica, .. } => Some(replica),
+            VolumeChange::Shrink { replicas, .. } => {
+                let leaving = replicas.iter().map(|replica| (prev, replica));
+                self.leaving.extend(leaving);
+                replicas.iter().next()
+            }
+            VolumeChange::Grow { replica, store, .. } => {
+                self.joining.push((prev, replica, store));
+                Some(replica)
+            }
             _ => Some(node),
         };
         self.ambush(about);

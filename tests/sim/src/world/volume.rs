@@ -3,7 +3,6 @@
 use steadfast::engine::io::{Effect, Event as EngineEvent, Note};
 use steadfast::member::io::{CoreEvent, Proposal};
 use steadfast::node::{Signal, ToVolume, VolumeWant, route_volume};
-use steadfast::record::VolumeChange;
 use steadfast::types::NodeId;
 
 use super::event::{Event, Happening, Part, Place};
@@ -143,15 +142,6 @@ impl World {
                     self.trace(node, || format!("volume: {event:?}"));
                     if let CoreEvent::Propose(Proposal::Volume { prev, change, .. }) = event {
                         self.asks(node, prev, change);
-                        if let VolumeChange::Shrink { replicas, .. } = change {
-                            self.leaving.retain(|(after, _)| *after == prev);
-                            self.leaving
-                                .extend(replicas.iter().map(|replica| (prev, replica)));
-                        }
-                        if let VolumeChange::Grow { replica, store, .. } = change {
-                            self.joining.retain(|(after, ..)| *after == prev);
-                            self.joining.push((prev, replica, store));
-                        }
                     }
                     self.signal(node, Part::Reactor, Signal::Core(event));
                 }
