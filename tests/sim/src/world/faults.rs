@@ -231,7 +231,10 @@ impl World {
             return false;
         };
         // One whose leaving has been proposed may be out by now.
-        let leaving = |replica| self.leaving.contains(&(record.last_entry, replica));
+        let leaving = |replica| {
+            let mut leaving = self.leaving.iter();
+            leaving.any(|&(after, node)| after >= record.last_entry && node == replica)
+        };
         record.in_sync().any(|replica| {
             let other = self.node(replica.node);
             replica.node != node
@@ -254,7 +257,7 @@ impl World {
                 .in_sync()
                 .any(|replica| gone(replica.node, replica.store))
                 || joining
-                    .any(|&(after, node, store)| after == record.last_entry && gone(node, store))
+                    .any(|&(after, node, store)| after >= record.last_entry && gone(node, store))
         })
     }
 
