@@ -1,10 +1,14 @@
 //! Cuts the network between two loopback addresses with nftables; dropping the value heals it.
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::tool;
 
 static CUTS: AtomicU32 = AtomicU32::new(0);
+/// Every table's name begins with this and goes on with the process that made it.
+const PREFIX: &str = "steadfast_test_";
 
 /// A cut in both directions, for as long as it lives.
 pub struct Cut {
@@ -20,7 +24,7 @@ impl Cut {
     #[must_use]
     pub fn between(one: &str, other: &str) -> Self {
         let number = CUTS.fetch_add(1, Ordering::Relaxed);
-        let table = format!("steadfast_test_{}_{number}", std::process::id());
+        let table = format!("{PREFIX}{}_{number}", std::process::id());
         let rules = format!(
             "add table inet {table}\n\
              add chain inet {table} cut {{ type filter hook output priority 0; }}\n\
@@ -32,6 +36,25 @@ impl Cut {
         tool::run("nft", &["-f", file.to_str().expect("path")]);
         std::fs::remove_file(&file).expect("rules");
         Self { table }
+    }
+}
+
+/// Heals what tests left cut that were killed: a sandbox in the same directory gets the same
+/// addresses, and would never be healthy.
+pub fn heal_leftovers() {
+    // Without `nft` nothing is cut.
+    let Ok(listed) = Command::new("nft").args(["list", "tables"]).output() else {
+        return;
+    };
+    let text = String::from_utf8_lossy(&listed.stdout);
+    for table in text.lines().filter_map(|line| line.split(' ').nth(2)) {
+        let maker = table
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('_').next());
+        if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Another test may have done so just now.
+            let _done = tool::output("nft", &["delete", "table", "inet", table]);
+        }
     }
 }
 

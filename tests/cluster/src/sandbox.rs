@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::tool::{self, Said};
-use crate::wait_for;
+use crate::{cut, wait_for};
 
 /// One node, as `sandbox.json` has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -88,6 +88,7 @@ impl Sandbox {
     /// As `start`.
     #[must_use]
     pub fn launch(dir: &Path, args: &[&str]) -> Self {
+        cut::heal_leftovers();
         fs::create_dir_all(dir).expect("directory");
         let log = dir.with_extension("log");
         let output = File::options()
