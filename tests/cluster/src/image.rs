@@ -54,15 +54,15 @@ fn sources() -> Vec<PathBuf> {
 
 fn disk_usage(path: &Path) -> (u64, u64) {
     let path = path.to_str().expect("path");
-    let bytes = tool::run("du", &["-sx", "--block-size=1", path]);
-    let files = tool::run("du", &["-sx", "--inodes", path]);
-    let first = |text: &str| -> u64 {
-        text.split_whitespace()
-            .next()
-            .and_then(|word| word.parse().ok())
-            .expect("du")
+    // It fails where a file has vanished meanwhile, and has counted the rest all the same.
+    let count = |unit| -> u64 {
+        let said = tool::output("du", &["-sx", unit, path]);
+        let text = String::from_utf8_lossy(&said.stdout);
+        let word = text.split_whitespace().next();
+        word.and_then(|word| word.parse().ok())
+            .unwrap_or_else(|| panic!("du {path}: {said:?}"))
     };
-    (first(&bytes), first(&files))
+    (count("--block-size=1"), count("--inodes"))
 }
 
 fn build(dir: &Path) -> Image {
