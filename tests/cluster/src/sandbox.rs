@@ -232,6 +232,42 @@ impl Sandbox {
         }
     }
 
+    /// Waits until every node says that all is well and that `name` is primary. One that was late
+    /// would name another one for a moment.
+    ///
+    /// # Panics
+    ///
+    /// `patience` is over.
+    pub fn wait_primary(&self, name: &str, patience: Duration) {
+        wait_for("all nodes to agree on the primary", patience, || {
+            self.agrees_on(name).then_some(())
+        });
+    }
+
+    /// As `wait_primary`, but where another one is primary the volume is handed over.
+    ///
+    /// # Panics
+    ///
+    /// `patience` is over.
+    pub fn make_primary(&self, name: &str, patience: Duration) {
+        wait_for("the volume to be handed over", patience, || {
+            if self.agrees_on(name) {
+                return Some(());
+            }
+            // Refused while the node is not in sync, and tried again.
+            let _asked = self.ask(&["volume", "promote", name]);
+            None
+        });
+    }
+
+    fn agrees_on(&self, primary: &str) -> bool {
+        self.nodes().iter().all(|node| {
+            self.status(node).is_some_and(|status| {
+                status["health"] == "healthy" && status["volumes"][0]["primary"] == primary
+            })
+        })
+    }
+
     /// Name of the primary, as any live node knows it.
     #[must_use]
     pub fn primary(&self) -> Option<String> {

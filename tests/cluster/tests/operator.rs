@@ -4,10 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster_tests::image::scratch;
-use cluster_tests::sandbox::{Sandbox, signal};
+use cluster_tests::sandbox::{Node, Sandbox, signal};
 use cluster_tests::tool::{self, Said};
 use cluster_tests::wait_for;
 use cluster_tests::writer::Writer;
@@ -22,7 +22,25 @@ fn start(name: &str) -> (Sandbox, MutexGuard<'static, ()>) {
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = scratch().join(name);
     drop(std::fs::remove_dir_all(&dir));
-    (Sandbox::start(&dir, &["--size", "64MiB"]), alone)
+    // A slow machine takes nobody for dead so soon.
+    let args = ["--size", "64MiB", "--profile", "wan"];
+    (Sandbox::start(&dir, &args), alone)
+}
+
+/// Waits until each of these nodes, asked alone, ends `status` with this code and says these words:
+/// one that is late would answer with what was before.
+fn wait_said(sandbox: &Sandbox, nodes: &[&Node], code: i32, words: &[&str]) {
+    let start = Instant::now();
+    for node in nodes {
+        loop {
+            let said = sandbox.ask(&["status", "--node", &node.name]);
+            if said.code == Some(code) && words.iter().all(|word| said.out.contains(word)) {
+                break;
+            }
+            let late = start.elapsed() > PATIENCE;
+            assert!(!late, "no {code} and {words:?} in: {said:?}");
+        }
+    }
 }
 
 fn remove(mut sandbox: Sandbox) {
@@ -61,6 +79,7 @@ fn volumes_are_moved_under_a_client_that_sees_no_error() {
     sandbox
         .ask(&["volume", "promote", &standby.name])
         .tells(0, &[&moved]);
+    sandbox.wait_primary(&standby.name, PATIENCE);
     writes(200);
     let already = format!("{moved} already");
     sandbox
@@ -70,11 +89,12 @@ fn volumes_are_moved_under_a_client_that_sees_no_error() {
     assert_eq!(back["volume"], "data");
     assert_eq!(back["to"], primary.name.as_str());
     assert_eq!(back["begun"], true);
+    sandbox.wait_primary(&primary.name, PATIENCE);
     writes(200);
     sandbox
         .ask(&["volume", "demote", "data"])
         .tells(0, &[&moved]);
-    assert_eq!(sandbox.primary().as_ref(), Some(&standby.name));
+    sandbox.wait_primary(&standby.name, PATIENCE);
     writes(200);
 
     let written = writer.stop();
@@ -139,13 +159,13 @@ fn less_than_healthy_is_said_and_has_a_code_of_its_own() {
     );
 
     signal(&standby, Signal::STOP);
-    wait_for("degraded", PATIENCE, || {
-        (sandbox.ask(&["status"]).code == Some(1)).then_some(())
-    });
     let why = [
         &*format!("{} is down", standby.name),
         "no failure can be survived",
     ];
+    // It may be known to be behind before it is known to be down.
+    let witness = sandbox.witness();
+    wait_said(&sandbox, &[&primary, &witness], 1, &why);
     sandbox
         .ask(&["status"])
         .tells(1, &["degraded", why[0], why[1]]);
@@ -160,10 +180,8 @@ fn less_than_healthy_is_said_and_has_a_code_of_its_own() {
         .ask(&["volume", "demote"])
         .refuses(1, &["no other node could take \"data\" over", why[0]]);
 
-    signal(&sandbox.witness(), Signal::STOP);
-    wait_for("no quorum", PATIENCE, || {
-        (sandbox.ask(&["status"]).code == Some(2)).then_some(())
-    });
+    signal(&witness, Signal::STOP);
+    wait_said(&sandbox, &[&primary], 2, &["no quorum"]);
     sandbox
         .ask(&["status"])
         .tells(2, &["unavailable", "no quorum"]);
@@ -175,7 +193,7 @@ fn less_than_healthy_is_said_and_has_a_code_of_its_own() {
     }
     // Both at once, so that three who all take the others for dead have to agree.
     signal(&standby, Signal::CONT);
-    signal(&sandbox.witness(), Signal::CONT);
+    signal(&witness, Signal::CONT);
     sandbox.wait_healthy(Duration::from_secs(60));
     sandbox.ask(&["status"]).tells(0, &["healthy"]);
     let written = writer.stop();
@@ -253,6 +271,7 @@ fn a_promotion_is_told_as_it_happens_also_when_the_teller_dies() {
     sandbox
         .ask(&["volume", "promote", &standby.name])
         .tells(0, &[]);
+    sandbox.wait_primary(&standby.name, PATIENCE);
     let sentence = format!("data: {} is primary", standby.name);
     people.next(&["promoted", &sentence]);
     let line = programs.next(&["\"promoted\"", &sentence]);
