@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::tool::{self, Said};
-use crate::{cut, wait_for};
+use crate::{cut, processes, wait_for};
 
 /// One node, as `sandbox.json` has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -326,6 +326,29 @@ impl Sandbox {
     #[must_use]
     pub fn pid(&self) -> i32 {
         Pid::from_child(&self.child).as_raw_nonzero().get()
+    }
+
+    /// Kills every node with its parent. While they stop one after the other, those that are left
+    /// may decide that the others are no longer in sync; now the record stays as it is: the witness
+    /// goes first, and nobody decides anything without it and the standby.
+    ///
+    /// # Panics
+    ///
+    /// A process does not end within a minute.
+    pub fn kill_nodes(&mut self) {
+        let (primary, standby) = self.pair();
+        for node in [self.witness(), standby, primary] {
+            let daemon = || {
+                let mut all = processes::all().into_iter();
+                all.find(|process| process.pid == node.pid && process.state != 'Z')
+            };
+            let parent = daemon().and_then(|daemon| Pid::from_raw(daemon.parent));
+            kill_process(parent.expect("a parent"), Signal::KILL).expect("kill");
+            wait_for("the daemon to end", Duration::from_secs(60), || {
+                daemon().is_none().then_some(())
+            });
+        }
+        self.stop();
     }
 
     /// Sends it a signal and waits for its end.

@@ -31,11 +31,12 @@ fn places() -> impl Iterator<Item = u64> {
     (0..SIZE).step_by(1 << 20)
 }
 
-/// A sandbox that has run and was stopped, with something in its volume.
+/// A sandbox that has run, with something in its volume, and with both copies in sync to the end.
 fn made(name: &str) -> PathBuf {
     let dir = scratch().join(name);
     drop(fs::remove_dir_all(&dir));
-    let mut sandbox = Sandbox::start(&dir, &["--size", "16MiB"]);
+    // A slow machine takes nobody for dead so soon.
+    let mut sandbox = Sandbox::start(&dir, &["--size", "16MiB", "--profile", "wan"]);
     let (primary, standby) = sandbox.pair();
     let mut client = Client::connect(primary.nbd_address(), "data").expect("connect");
     for at in places() {
@@ -51,7 +52,8 @@ fn made(name: &str) -> PathBuf {
             said.contains(" 0 of 4096 slots").then_some(())
         });
     }
-    sandbox.stop();
+    sandbox.wait_healthy(PATIENCE);
+    sandbox.kill_nodes();
     dir
 }
 
@@ -80,7 +82,7 @@ fn recovers(dir: &Path) {
     holds_all(&standby);
     let second = ["volume", "promote", &standby.name];
     sandbox.ask(&second).tells(0, &[]);
-    sandbox.wait_healthy(PATIENCE);
+    sandbox.wait_primary(&standby.name, PATIENCE);
     holds_all(&standby);
     sandbox.stop();
     let stores = replicas::of(&sandbox);
