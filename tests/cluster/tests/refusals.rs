@@ -17,8 +17,9 @@ use rustix::process::Signal;
 const CONFIG: i32 = 78;
 /// What is in the way may go away.
 const BUSY: i32 = 75;
-const SOON: Duration = Duration::from_secs(15);
-const PATIENCE: Duration = Duration::from_secs(40);
+const SOON: Duration = Duration::from_secs(30);
+/// Ten starts with a second between, and a machine that is slow.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Ends with `CONFIG`, having said these words, and log and store are as they were.
 #[track_caller]
