@@ -118,6 +118,7 @@ mod tests {
             seconds_left: None,
             bytes_per_second: None,
             bytes_left: None,
+            store_failed: false,
         }
     }
 

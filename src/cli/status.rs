@@ -256,6 +256,7 @@ mod tests {
             seconds_left: Some(12),
             bytes_per_second: Some(30 << 20),
             bytes_left: Some(1),
+            store_failed: false,
         };
         let node = |name: &str, alive, heard| NodeStatus {
             name: name.into(),

@@ -4,9 +4,9 @@ use config::Config;
 
 use super::redundancy::{self, Copies, Votes};
 use super::{Health, NodeStatus, ReplicaShown, ReplicaStatus, Status, VolumeStatus};
-use crate::member::io::{CoreStatus, ResyncProgress, VolumeProgress};
+use crate::member::io::{CoreStatus, ResyncProgress, StoreFault, VolumeProgress};
 use crate::record::{ReplicaRecord, ReplicaState, VolumeRecord};
-use crate::types::{BLOCK, Lease, NodeId, Time};
+use crate::types::{BLOCK, Lease, NodeId, Time, VolumeId};
 
 /// The status of the cluster as this node sees it at `now`.
 #[must_use]
@@ -121,7 +121,7 @@ impl Picture<'_> {
         let replicas: Vec<_> = record
             .replicas
             .iter()
-            .map(|replica| self.replica(replica, progress))
+            .map(|replica| self.replica(record.id, replica, progress))
             .collect();
         let primary = record
             .primary
@@ -194,7 +194,19 @@ impl Picture<'_> {
         }
     }
 
-    fn replica(&self, replica: &ReplicaRecord, progress: Option<&VolumeProgress>) -> ReplicaStatus {
+    fn store_fault(&self, volume: VolumeId, node: NodeId) -> Option<StoreFault> {
+        let mut faults = self.core.store_faults.iter();
+        faults
+            .find(|(at, of, _)| (*at, *of) == (volume, node))
+            .map(|(_, _, fault)| *fault)
+    }
+
+    fn replica(
+        &self,
+        volume: VolumeId,
+        replica: &ReplicaRecord,
+        progress: Option<&VolumeProgress>,
+    ) -> ReplicaStatus {
         let recorded = match replica.state {
             ReplicaState::InSync { .. } => ReplicaShown::InSync,
             ReplicaState::Behind { .. } => ReplicaShown::Behind,
@@ -208,8 +220,11 @@ impl Picture<'_> {
                     .find(|resync| resync.replica == replica.node)
             })
             .filter(|_| !replica.state.is_in_sync());
-        let state = if !self.alive(replica.node) {
+        let fault = self.store_fault(volume, replica.node);
+        let state = if !self.alive(replica.node) || fault == Some(StoreFault::Failed) {
             ReplicaShown::Offline
+        } else if fault == Some(StoreFault::Another) {
+            ReplicaShown::New
         } else if resync.is_some_and(|resync| resync.running) {
             ReplicaShown::Resyncing
         } else if self.lost_power(replica) {
@@ -225,6 +240,7 @@ impl Picture<'_> {
             seconds_left: None,
             bytes_per_second: None,
             bytes_left: None,
+            store_failed: fault == Some(StoreFault::Failed),
         };
         match (state, resync) {
             (ReplicaShown::InSync, _) => ReplicaStatus {

@@ -135,6 +135,8 @@ pub struct ReplicaStatus {
     pub bytes_per_second: Option<u64>,
     /// While it is resynced: bytes that may still differ.
     pub bytes_left: Option<u64>,
+    /// Its disk has failed: it is not used, though its node may be up.
+    pub store_failed: bool,
 }
 
 /// State of a copy, as people read it.
@@ -149,7 +151,7 @@ pub enum ReplicaShown {
     Behind,
     /// Holds nothing of use yet.
     New,
-    /// Its node is down.
+    /// Its node is down, or its store has failed.
     Offline,
 }
 

@@ -83,6 +83,7 @@ fn trouble(replica: &ReplicaStatus) -> Option<String> {
     let node = &replica.node;
     Some(match replica.state {
         ReplicaShown::InSync => return None,
+        ReplicaShown::Offline if replica.store_failed => format!("the store of {node} has failed"),
         ReplicaShown::Offline => format!("{node} is down"),
         ReplicaShown::Behind => format!("{node} is behind and waits to be resynced"),
         ReplicaShown::New => format!("{node} is new and waits to be filled"),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use config::Role;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -194,26 +195,15 @@ impl Crew {
             .map_err(|error| format!("{}: sandbox.json: {error}", self.dir.display()))
     }
 
-    /// Asks every node to stop, all at once, and waits until all have.
+    /// Asks every node to stop, and waits until all have. Witnesses stop first: with them a copy
+    /// could still be taken out that merely stops a little sooner than the other.
     pub(super) async fn stop(&mut self) {
-        let mut ends = JoinSet::new();
-        for mut parent in self.parents.drain(..) {
-            let pid = parent
-                .id()
-                .and_then(|pid| i32::try_from(pid).ok())
-                .and_then(Pid::from_raw);
-            if let Some(pid) = pid {
-                // It may have ended just now.
-                let _ = rustix::process::kill_process(pid, Signal::TERM);
-            }
-            ends.spawn(async move {
-                if timeout(STOP_PATIENCE, parent.wait()).await.is_err() {
-                    // Its daemon is killed with it.
-                    let _ = parent.kill().await;
-                }
-            });
+        let nodes = self.parents.drain(..).zip(&self.description.nodes);
+        let (witnesses, storage): (Vec<_>, Vec<_>) =
+            nodes.partition(|(_, node)| node.role == Role::Witness.name());
+        for group in [witnesses, storage] {
+            stop_all(group.into_iter().map(|(parent, _)| parent)).await;
         }
-        while ends.join_next().await.is_some() {}
         for node in &mut self.description.nodes {
             node.running = false;
         }
@@ -221,6 +211,28 @@ impl Crew {
             complain!("steadfast: {error}");
         }
     }
+}
+
+/// Asks them all at once, and waits until all have ended.
+async fn stop_all(parents: impl Iterator<Item = Child>) {
+    let mut ends = JoinSet::new();
+    for mut parent in parents {
+        let pid = parent
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended just now.
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+        }
+        ends.spawn(async move {
+            if timeout(STOP_PATIENCE, parent.wait()).await.is_err() {
+                // Its daemon is killed with it.
+                let _ = parent.kill().await;
+            }
+        });
+    }
+    while ends.join_next().await.is_some() {}
 }
 
 fn parse(text: &str) -> Option<Line> {

@@ -27,6 +27,7 @@ impl Core {
             incarnations,
             volumes: volumes.collect(),
             waiting: waiting::waiting(self, now),
+            store_faults: waiting::store_faults(self),
             at: now,
         }
     }

@@ -1,6 +1,7 @@
 //! Why a volume is not served: one plain sentence.
 
 use super::Core;
+use crate::member::io::{ReplicaReport, StoreFault};
 use crate::member::policy::{self, Incomplete};
 use crate::record::{ReplicaRecord, VolumeRecord};
 use crate::types::{NodeId, Time, VolumeId};
@@ -14,8 +15,8 @@ enum Obstacle {
     Joining,
     /// It has not said anything about its store.
     Mute,
-    /// Its store has failed, or is another one.
-    NoStore,
+    /// Its store cannot be used.
+    Store(StoreFault),
     /// Its machine was restarted: what was not flushed is gone.
     LostPower,
 }
@@ -64,6 +65,28 @@ fn no_quorum(core: &Core) -> String {
     )
 }
 
+/// The replicas whose stores cannot be used, and why. One that is not in sync may have another
+/// store than it had: the log is about to take that in.
+pub(super) fn store_faults(core: &Core) -> Vec<(VolumeId, NodeId, StoreFault)> {
+    let records = core.state.volumes.values().map(|volume| &volume.record);
+    let replicas = records.flat_map(|record| record.replicas.iter().map(|it| (record.id, it)));
+    let faulty = replicas.filter_map(|(volume, replica)| {
+        let report = policy::report(&core.state, &core.reports, volume, replica.node)?;
+        let fault = store_fault(report, replica)?;
+        let known = fault == StoreFault::Failed || replica.state.is_in_sync();
+        known.then_some((volume, replica.node, fault))
+    });
+    faulty.collect()
+}
+
+fn store_fault(report: &ReplicaReport, replica: &ReplicaRecord) -> Option<StoreFault> {
+    if report.failed {
+        Some(StoreFault::Failed)
+    } else {
+        (report.store != replica.store).then_some(StoreFault::Another)
+    }
+}
+
 fn obstacle(core: &Core, record: &VolumeRecord, replica: &ReplicaRecord) -> Option<Obstacle> {
     let node = replica.node;
     if core.state.member(node).is_none() {
@@ -77,8 +100,8 @@ fn obstacle(core: &Core, record: &VolumeRecord, replica: &ReplicaRecord) -> Opti
     let Some(report) = policy::report(&core.state, &core.reports, record.id, node) else {
         return Some(Obstacle::Mute);
     };
-    if report.failed || report.store != replica.store {
-        return Some(Obstacle::NoStore);
+    if let Some(fault) = store_fault(report, replica) {
+        return Some(Obstacle::Store(fault));
     }
     let lost = core.state.kept_power(replica) == Some(false);
     lost.then_some(Obstacle::LostPower)
@@ -93,8 +116,9 @@ fn sentence(core: &Core, held: &[(NodeId, Option<Obstacle>)]) -> String {
         return "a new primary is being promoted".into();
     }
     let (down, joining) = (with(Obstacle::Down), with(Obstacle::Joining));
-    let (mute, failed) = (with(Obstacle::Mute), with(Obstacle::NoStore));
-    let lost = with(Obstacle::LostPower);
+    let failed = with(Obstacle::Store(StoreFault::Failed));
+    let another = with(Obstacle::Store(StoreFault::Another));
+    let (mute, lost) = (with(Obstacle::Mute), with(Obstacle::LostPower));
     if !joining.is_empty() || !mute.is_empty() {
         let coming: Vec<NodeId> = joining.into_iter().chain(mute).collect();
         return format!("{} is joining", names(core, &coming, "and"));
@@ -102,7 +126,7 @@ fn sentence(core: &Core, held: &[(NodeId, Option<Obstacle>)]) -> String {
     if !down.is_empty() {
         let them = if down.len() == 1 { "it" } else { "one of them" };
         let (who, are) = (names(core, &down, "and"), are(&down));
-        return if lost.is_empty() && down.len() == 1 && failed.is_empty() {
+        return if lost.is_empty() && held.len() == 1 {
             format!("{who} holds the only in-sync copy and is down; waiting for it")
         } else if lost.is_empty() {
             format!("{who} {are} down, and no other in-sync copy can be used; waiting for {them}")
@@ -114,13 +138,30 @@ fn sentence(core: &Core, held: &[(NodeId, Option<Obstacle>)]) -> String {
             )
         };
     }
-    if !failed.is_empty() {
-        return format!(
-            "the store of {} has failed, and no other copy is in sync",
-            names(core, &failed, "and")
-        );
+    if another.is_empty() && failed.is_empty() {
+        return "every in-sync copy lost its power; the newest is being promoted".into();
     }
-    "every in-sync copy lost its power; the newest is being promoted".into()
+    let mut reasons = Vec::new();
+    if !another.is_empty() {
+        reasons.push(format!(
+            "{} now {} another store; the one that was in sync has to be put back",
+            names(core, &another, "and"),
+            if another.len() == 1 { "has" } else { "have" }
+        ));
+    }
+    if !failed.is_empty() {
+        reasons.push(format!(
+            "the store of {} has failed",
+            names(core, &failed, "and")
+        ));
+    }
+    if !lost.is_empty() {
+        reasons.push(format!(
+            "{} lost its unflushed writes when its machine went down",
+            names(core, &lost, "and")
+        ));
+    }
+    format!("no in-sync copy can be used: {}", reasons.join("; "))
 }
 
 fn uncreated(core: &Core, record: &VolumeRecord) -> String {

@@ -43,6 +43,15 @@ pub struct ReplicaReport {
     pub failed: bool,
 }
 
+/// Why a replica's store cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// It has failed.
+    Failed,
+    /// It is not the one that is in sync.
+    Another,
+}
+
 /// What a primary tells everyone about the volume, for status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeProgress {
@@ -253,6 +262,8 @@ pub struct CoreStatus {
     pub volumes: Vec<(VolumeRecord, Option<VolumeProgress>)>,
     /// Of each volume without a primary, why: one plain sentence.
     pub waiting: Vec<(VolumeId, String)>,
+    /// Replicas on members of the view whose stores cannot be used.
+    pub store_faults: Vec<(VolumeId, NodeId, StoreFault)>,
     /// When this was taken.
     pub at: Time,
 }

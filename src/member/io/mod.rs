@@ -9,7 +9,7 @@ mod pulse;
 
 pub use self::core::{
     CoreEffect, CoreEvent, CoreNote, CoreStatus, MESSAGE_MAX, Member, Page, Proposal,
-    ReplicaReport, ResyncProgress, View, VolumeProgress,
+    ReplicaReport, ResyncProgress, StoreFault, View, VolumeProgress,
 };
 pub use self::pulse::{
     Acknowledgement, DeathNotice, Heard, Heartbeat, PulseDatagram, PulseEffect, PulseEvent,

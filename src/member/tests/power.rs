@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, VOLUME};
 use crate::member::Canaries;
-use crate::types::Seq;
+use crate::member::io::{ReplicaReport, StoreFault};
+use crate::types::{NodeId, Seq, StoreId};
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -98,17 +99,16 @@ fn after_a_loss_of_all_the_newest_goes_on_alone() {
     }
 }
 
-#[test]
-fn the_only_copy_is_waited_for_by_name() {
+/// A cluster in which one copy alone is in sync: the primary's, which is returned.
+fn with_one_copy(seed: u64) -> (Cluster, usize) {
     use crate::member::io::Proposal;
     use crate::record::VolumeChange;
-    use crate::types::NodeId;
-    let mut cluster = Cluster::serving(3, 2, 4);
+    let mut cluster = Cluster::serving(3, 2, seed);
     let primary = cluster.primary().unwrap();
     let other = 1 - primary;
     let record = cluster.record().unwrap();
     let shrink = Proposal::Volume {
-        volume: super::cluster::VOLUME,
+        volume: VOLUME,
         prev: record.last_entry,
         change: VolumeChange::Shrink {
             term: record.term,
@@ -117,6 +117,60 @@ fn the_only_copy_is_waited_for_by_name() {
     };
     cluster.propose(primary, shrink);
     cluster.run(ms(20));
+    (cluster, primary)
+}
+
+#[test]
+fn a_copy_whose_store_cannot_be_used_is_waited_for_by_name() {
+    let (mut cluster, primary) = with_one_copy(5);
+    let (node, other) = (NodeId(primary as u8), 1 - primary);
+    let name = format!("n{}", primary + 1);
+    let usable = cluster.nodes[primary].report.unwrap();
+    for (fault, report, words) in [
+        (
+            StoreFault::Another,
+            ReplicaReport {
+                store: StoreId(77),
+                ..usable
+            },
+            "now has another store; the one that was in sync has to be put back",
+        ),
+        (
+            StoreFault::Failed,
+            ReplicaReport {
+                failed: true,
+                ..usable
+            },
+            "has failed",
+        ),
+    ] {
+        cluster.kill(primary);
+        cluster.nodes[primary].report = Some(report);
+        cluster.run(ms(50));
+        cluster.start(primary);
+        cluster.run(ms(200));
+        assert_eq!(cluster.primary(), None);
+        for at in [primary, other] {
+            let status = cluster.status(at);
+            assert_eq!(status.store_faults, [(VOLUME, node, fault)]);
+            let said = &status.waiting[0].1;
+            assert!(said.starts_with("no in-sync copy can be used: "), "{said}");
+            assert!(said.contains(&name) && said.ends_with(words), "{said}");
+        }
+    }
+    cluster.kill(primary);
+    cluster.nodes[primary].report = Some(usable);
+    cluster.run(ms(50));
+    cluster.start(primary);
+    assert!(serves(&mut cluster, 200));
+    assert_eq!(cluster.status(other).store_faults, []);
+    cluster.assert_sound();
+}
+
+#[test]
+fn the_only_copy_is_waited_for_by_name() {
+    let (mut cluster, primary) = with_one_copy(4);
+    let other = 1 - primary;
     cluster.kill(primary);
     cluster.run(ms(200));
     assert_eq!(cluster.primary(), None);

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::member::io::{Member, View};
+use crate::member::io::{Member, StoreFault, View};
 use crate::record::{Grant, SessionRecord};
 use crate::types::{BootId, Incarnation, Index, NodeSet, SessionId, StoreId, Term, VolumeId};
 
@@ -74,6 +74,7 @@ fn healthy() -> CoreStatus {
         incarnations: vec![(NodeId(0), Incarnation(10)), (NodeId(1), Incarnation(11))],
         volumes: vec![(record, Some(progress))],
         waiting: Vec::new(),
+        store_faults: Vec::new(),
         at: Time(5),
     }
 }
@@ -240,6 +241,37 @@ fn a_copy_whose_machine_rebooted_does_not_count() {
         Health::Degraded,
         0,
         "no failure can be survived: n2 is behind and waits to be resynced",
+    );
+}
+
+#[test]
+fn a_copy_whose_store_cannot_be_used_does_not_count() {
+    let judged = |fault, state, sentence: &str| {
+        let mut core = healthy();
+        core.store_faults = vec![(VolumeId(5), NodeId(1), fault)];
+        let status = status(&core);
+        let volume = &status.volumes[0];
+        let replica = &volume.replicas[1];
+        assert_eq!(
+            (replica.state, replica.recorded),
+            (state, ReplicaShown::InSync)
+        );
+        assert_eq!(replica.store_failed, fault == StoreFault::Failed);
+        assert_eq!(
+            (status.health, volume.failures_survivable),
+            (Health::Degraded, 0)
+        );
+        assert_eq!(volume.redundancy, sentence);
+    };
+    judged(
+        StoreFault::Failed,
+        ReplicaShown::Offline,
+        "no failure can be survived: the store of n2 has failed",
+    );
+    judged(
+        StoreFault::Another,
+        ReplicaShown::New,
+        "no failure can be survived: n2 is new and waits to be filled",
     );
 }
 

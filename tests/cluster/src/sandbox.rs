@@ -328,27 +328,21 @@ impl Sandbox {
         Pid::from_child(&self.child).as_raw_nonzero().get()
     }
 
-    /// Kills every node with its parent. While they stop one after the other, those that are left
-    /// may decide that the others are no longer in sync; now the record stays as it is: the witness
-    /// goes first, and nobody decides anything without it and the standby.
+    /// Kills a node with its parent: nobody starts it again.
     ///
     /// # Panics
     ///
-    /// A process does not end within a minute.
-    pub fn kill_nodes(&mut self) {
-        let (primary, standby) = self.pair();
-        for node in [self.witness(), standby, primary] {
-            let daemon = || {
-                let mut all = processes::all().into_iter();
-                all.find(|process| process.pid == node.pid && process.state != 'Z')
-            };
-            let parent = daemon().and_then(|daemon| Pid::from_raw(daemon.parent));
-            kill_process(parent.expect("a parent"), Signal::KILL).expect("kill");
-            wait_for("the daemon to end", Duration::from_secs(60), || {
-                daemon().is_none().then_some(())
-            });
-        }
-        self.stop();
+    /// It does not run, or does not end within a minute.
+    pub fn kill_for_good(&self, node: &Node) {
+        let daemon = || {
+            let mut all = processes::all().into_iter();
+            all.find(|process| process.pid == node.pid && process.state != 'Z')
+        };
+        let parent = daemon().and_then(|daemon| Pid::from_raw(daemon.parent));
+        kill_process(parent.expect("a parent"), Signal::KILL).expect("kill");
+        wait_for("the daemon to end", Duration::from_secs(60), || {
+            daemon().is_none().then_some(())
+        });
     }
 
     /// Sends it a signal and waits for its end.

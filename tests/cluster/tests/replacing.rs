@@ -53,7 +53,7 @@ fn made(name: &str) -> PathBuf {
         });
     }
     sandbox.wait_healthy(PATIENCE);
-    sandbox.kill_nodes();
+    sandbox.stop();
     dir
 }
 
@@ -89,6 +89,54 @@ fn recovers(dir: &Path) {
     assert_eq!(stores.len(), 2);
     replicas::assert_equal(&stores, SIZE);
     drop(fs::remove_dir_all(dir));
+}
+
+#[test]
+fn the_only_copy_that_was_replaced_is_named_until_it_is_put_back() {
+    let _alone = alone();
+    let dir = made("replaced-only");
+    let mut sandbox = Sandbox::start(&dir, &[]);
+    let (primary, standby) = sandbox.pair();
+    sandbox.kill_for_good(&standby);
+    let mut client = Client::connect(primary.nbd_address(), "data").expect("connect");
+    let after = [99; 4096];
+    client
+        .write(4096, &after)
+        .expect("a write without the standby");
+    sandbox.stop();
+
+    let store = dir.join(&primary.name).join("data.store");
+    let aside = store.with_extension("aside");
+    fs::rename(&store, &aside).expect("rename");
+    init(&dir, &primary.name).tells(0, &["created", "data.store"]);
+    let mut sandbox = Sandbox::launch(&dir, &[]);
+    let words = format!(
+        "{} now has another store; the one that was in sync has to be put back",
+        primary.name
+    );
+    wait_for("the status to say so", PATIENCE, || {
+        let status = sandbox.status(&standby)?;
+        let volume = &status["volumes"][0];
+        let mut replicas = volume["replicas"].as_array()?.iter();
+        let replaced = replicas.find(|replica| replica["node"] == primary.name.as_str())?;
+        let shown = (replaced["state"].as_str()?, replaced["recorded"].as_str()?);
+        let said = volume["redundancy"].as_str()?.contains(&words);
+        (said && shown == ("new", "in-sync") && volume["primary"].is_null()).then_some(())
+    });
+    assert_eq!(sandbox.status_code(), 2);
+    sandbox.stop();
+
+    fs::rename(&aside, &store).expect("rename");
+    let mut sandbox = Sandbox::start(&dir, &[]);
+    for node in [&primary, &standby] {
+        holds_all(node);
+        let mut client = Client::connect(node.nbd_address(), "data").expect("connect");
+        let mut found = [0; 4096];
+        client.read(4096, &mut found).expect("read");
+        assert!(found == after, "through {}", node.name);
+    }
+    sandbox.stop();
+    drop(fs::remove_dir_all(&dir));
 }
 
 #[test]
