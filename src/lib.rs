@@ -6,6 +6,8 @@ pub mod api;
 pub mod cli;
 pub mod daemon;
 pub mod engine;
+#[cfg(test)]
+mod forks;
 pub mod member;
 pub mod meta;
 pub mod node;

@@ -9,6 +9,7 @@ use super::event::News;
 use super::handle::{Command, ControlSeat, control};
 use super::handover::{Handover, plan};
 use super::server::{Alive, listen, serve};
+use crate::forks::directory;
 use crate::member::io::CoreStatus;
 use crate::status::{Health, Status, build};
 use crate::types::{Lease, Time};
@@ -35,7 +36,7 @@ fn run(test: impl AsyncFnOnce(Client, super::handle::EventLog)) {
         .enable_all()
         .build()
         .unwrap();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     let socket = dir.path().join("api.sock");
     // What an earlier run left behind.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
@@ -146,7 +147,7 @@ fn nobody_there_is_said_with_what_to_do() {
 
 #[test]
 fn only_a_dead_socket_is_replaced() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let path = temp.path().join("api.sock");
     let alive = listen(&path).unwrap();
     let error = listen(&path).unwrap_err();

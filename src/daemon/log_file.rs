@@ -141,6 +141,7 @@ impl LogFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forks::directory;
 
     fn made(path: &Path, pages: usize) -> LogFile {
         std::fs::write(path, vec![0; pages * PAGE]).unwrap();
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory();
         let log = made(&dir.path().join("log"), 4);
         log.write(&[page(1, 7), page(0, 8), page(1, 9)]).unwrap();
         let bytes = log.read().unwrap();
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_held_is_not_opened_until_it_is_free() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory();
         let path = dir.path().join("log");
         let first = made(&path, 1);
         let (told, opened) = channel();
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn tickets_come_back_in_order() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory();
         let log = made(&dir.path().join("log"), 4);
         let (told, tickets) = channel();
         let writer = log

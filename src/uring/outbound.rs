@@ -259,17 +259,23 @@ mod tests {
 
     use super::super::slab::User;
     use super::*;
+    use crate::forks::forbidden;
 
-    /// Sends until everything has gone; the reader is another thread.
-    fn drain(out: &mut Outbound, socket: &UnixStream, slab: &mut Slab, ring: &mut Ring) -> usize {
-        let (mut completions, mut operations) = (Vec::new(), 0);
+    /// Sends until everything has gone; calls `full` whenever the socket takes no more.
+    fn drain(
+        (out, socket): (&mut Outbound, &UnixStream),
+        slab: &mut Slab,
+        ring: &mut Ring,
+        mut full: impl FnMut(),
+    ) {
+        let mut completions = Vec::new();
         loop {
             out.flush(socket.as_fd(), slab, ring, Token::ClientSend(0))
                 .unwrap();
             if !out.busy() {
-                return operations;
+                return;
             }
-            operations += 1;
+            full();
             ring.wait(None).unwrap();
             ring.reap(&mut completions, usize::MAX);
             for completion in completions.drain(..) {
@@ -281,6 +287,8 @@ mod tests {
     #[test]
     fn a_slow_reader_gets_every_byte_in_order() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
+        // Less than what follows, whatever the system's default is.
+        rustix::net::sockopt::set_socket_send_buffer_size(&ours, 64 << 10).unwrap();
         let (mut slab, mut ring) = (Slab::new().unwrap(), Ring::new().unwrap());
         let mut out = Outbound::default();
         let mut expected = Vec::new();
@@ -296,15 +304,18 @@ mod tests {
             }
         }
         assert_eq!(out.backlog(), expected.len());
+        let (full, is_full) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            is_full.recv().expect("the socket was full at some time");
             let mut bytes = Vec::new();
             theirs.read_to_end(&mut bytes).unwrap();
             bytes
         });
-        let operations = drain(&mut out, &ours, &mut slab, &mut ring);
-        assert!(operations > 0, "the socket was full at some time");
-        drop(ours);
+        drain((&mut out, &ours), &mut slab, &mut ring, || {
+            // Nobody listens after the first time.
+            let _reads = full.send(());
+        });
+        drop((ours, full));
         assert!(reader.join().unwrap() == expected);
         assert_eq!((slab.used(), out.backlog()), (0, 0));
     }
@@ -322,6 +333,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_gone_is_an_error() {
+        let _quiet = forbidden();
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
         let (mut slab, mut ring) = (Slab::new().unwrap(), Ring::new().unwrap());

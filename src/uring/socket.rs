@@ -157,6 +157,7 @@ pub(super) fn prepare_client(socket: impl AsFd) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forks::directory;
 
     #[test]
     fn a_port_in_use_is_named() {
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_stale_socket_is_replaced_and_a_live_one_or_a_file_is_not() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory();
         let path = NbdAddress::Unix(dir.path().join("s"));
         drop(listen_nbd(&path).unwrap());
         let live = listen_nbd(&path).unwrap();

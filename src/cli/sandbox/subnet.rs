@@ -66,9 +66,11 @@ fn hash(seed: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forks::forbidden;
 
     #[test]
     fn a_subnet_in_use_is_passed_over() {
+        let _quiet = forbidden();
         let (first, ports) = choose(3, b"/a/sandbox").unwrap();
         assert_eq!(first.len(), 3);
         assert!(first.iter().all(IpAddr::is_loopback));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::forks::directory;
 
 /// n1 of the example, with its files below `dir`.
 fn configuration(dir: &Path) -> Config {
@@ -15,7 +16,7 @@ fn quietly(config: &Config) -> Result<Vec<PathBuf>, String> {
 
 #[test]
 fn a_foreign_file_in_the_place_of_a_store_is_refused() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let config = configuration(temp.path());
     std::fs::write(temp.path().join("data.store"), "my thesis").unwrap();
     let error = quietly(&config).unwrap_err();
@@ -30,7 +31,7 @@ fn a_foreign_file_in_the_place_of_a_store_is_refused() {
 
 #[test]
 fn a_node_that_was_made_is_refused() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let config = configuration(temp.path());
     quietly(&config).unwrap();
     let store = temp.path().join("data.store");
@@ -45,7 +46,7 @@ fn a_node_that_was_made_is_refused() {
 
 #[test]
 fn a_store_that_is_made_anew_is_another_one() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let config = configuration(temp.path());
     quietly(&config).unwrap();
     let volume = &config.volumes[0];
@@ -67,7 +68,7 @@ fn a_store_that_is_made_anew_is_another_one() {
 
 #[test]
 fn everything_is_made_once() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let config = configuration(temp.path());
     let made = quietly(&config).unwrap();
     assert_eq!(made, [temp.path().join("data.store"), config.log()]);
@@ -84,7 +85,7 @@ fn everything_is_made_once() {
 
 #[test]
 fn an_attempt_that_was_cut_off_is_repeated() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let config = configuration(temp.path());
     quietly(&config).unwrap();
     std::fs::rename(config.log(), config.node.dir.join("cluster-log.unfinished")).unwrap();
@@ -94,7 +95,7 @@ fn an_attempt_that_was_cut_off_is_repeated() {
 
 #[test]
 fn the_store_of_another_volume_is_refused() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let mut config = configuration(temp.path());
     quietly(&config).unwrap();
     std::fs::remove_file(config.log()).unwrap();
@@ -106,7 +107,7 @@ fn the_store_of_another_volume_is_refused() {
 
 #[test]
 fn a_witness_gets_only_a_log() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let mut config = configuration(temp.path());
     config.node.index = 2;
     assert_eq!(quietly(&config).unwrap(), [config.log()]);
@@ -118,7 +119,7 @@ fn a_node_that_is_made_later_begins_with_a_later_incarnation() {
     assert_eq!(incarnations_used(at(0)), Incarnation(0));
     assert_eq!(incarnations_used(at(YEAR_2026 + 7)), Incarnation(7));
     assert!(incarnations_used(at(1 << 62)) < INCARNATION_MAX);
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let config = configuration(temp.path());
     let before = incarnations_used(SystemTime::now());
     quietly(&config).unwrap();

@@ -1,14 +1,15 @@
-use std::time::Instant;
-
 use super::*;
+use crate::forks::allowed;
 use crate::member::io::PulseDatagram;
 use crate::wire::pulse;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// n1 of the example, on loopback addresses; `w1` is told by the socket that is returned.
 fn configuration() -> (Config, UdpSocket) {
     let mut config = Config::parse(Path::new("/e.toml"), config::EXAMPLE).unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-    peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    peer.set_read_timeout(Some(MINUTE / 2)).unwrap();
     for node in &mut config.nodes {
         node.address = [127, 0, 0, 1].into();
         node.ports.pulse = 9;
@@ -17,8 +18,9 @@ fn configuration() -> (Config, UdpSocket) {
     (config, peer)
 }
 
-/// Runs this shell script as the daemon until the parent gives up, or `patience` is over.
-fn supervise(config: &Config, script: &str, patience: Duration) -> Option<u8> {
+/// Runs this shell script as the daemon until the parent gives up; none if it does not.
+fn supervise(config: &Config, script: &str) -> Option<u8> {
+    let _alone = allowed();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -30,7 +32,7 @@ fn supervise(config: &Config, script: &str, patience: Duration) -> Option<u8> {
             restart_delay: Duration::from_millis(1),
         };
         let mut supervisor = Supervisor::new(config, daemon, Options::default()).unwrap();
-        let ended = timeout(patience, supervisor.run()).await;
+        let ended = timeout(MINUTE, supervisor.run()).await;
         ended.ok().map(Result::unwrap)
     })
 }
@@ -46,7 +48,12 @@ fn next_notice(config: &Config, peer: &UdpSocket) -> DeathNotice {
     }
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// Nothing more has come.
+fn is_quiet(peer: &UdpSocket) {
+    let short = Duration::from_millis(20);
+    peer.set_read_timeout(Some(short)).unwrap();
+    assert!(peer.recv(&mut [0; 64]).is_err());
+}
 
 #[test]
 fn wrong_configuration_is_not_tried_again() {
@@ -54,7 +61,7 @@ fn wrong_configuration_is_not_tried_again() {
     let runs = temp.path().join("runs");
     let (config, _peer) = configuration();
     let script = format!("echo >>{}; exit 78", runs.display());
-    assert_eq!(supervise(&config, &script, MINUTE), Some(exit::CONFIG));
+    assert_eq!(supervise(&config, &script), Some(exit::CONFIG));
     assert_eq!(std::fs::read(&runs).unwrap().len(), 1);
 }
 
@@ -64,7 +71,7 @@ fn what_is_in_the_way_is_waited_for_but_not_for_ever() {
     let runs = temp.path().join("runs");
     let (config, _peer) = configuration();
     let script = format!("echo >>{}; exit 75", runs.display());
-    assert_eq!(supervise(&config, &script, MINUTE), Some(exit::BUSY));
+    assert_eq!(supervise(&config, &script), Some(exit::BUSY));
     assert_eq!(std::fs::read(&runs).unwrap().len(), BUSY_TRIES as usize);
 }
 
@@ -78,34 +85,42 @@ fn a_crash_is_started_again_and_again() {
         "echo >>{0}; [ $(wc -l <{0}) -gt 30 ] && exit 78; exit 101",
         runs.display()
     );
-    assert_eq!(supervise(&config, &script, MINUTE), Some(exit::CONFIG));
+    assert_eq!(supervise(&config, &script), Some(exit::CONFIG));
     assert_eq!(std::fs::read(&runs).unwrap().len(), 31);
 }
 
 #[test]
 fn the_newest_incarnation_is_told_dead_several_times() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().display();
     let (config, peer) = configuration();
-    let script = r"printf '\005\0\0\0\0\0\0\0\007\0\0\0\0\0\0\0'; kill -9 $$";
-    let start = Instant::now();
-    assert_eq!(supervise(&config, script, Duration::from_millis(400)), None);
-    assert!(start.elapsed() >= Duration::from_millis(400));
-    for _ in 0..NOTICE_COPIES.len() {
-        let expected = DeathNotice {
-            node: NodeId(0),
-            incarnation: Incarnation(7),
-        };
-        assert_eq!(next_notice(&config, &peer), expected);
-    }
+    // The second run says nothing, and lasts until every copy has come.
+    let script = format!(
+        r"if [ -e {dir}/ran ]; then until [ -e {dir}/told ]; do sleep 0.01; done; exit 78; fi
+        >{dir}/ran; printf '\005\0\0\0\0\0\0\0\007\0\0\0\0\0\0\0'; kill -9 $$"
+    );
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in NOTICE_COPIES {
+                let expected = DeathNotice {
+                    node: NodeId(0),
+                    incarnation: Incarnation(7),
+                };
+                assert_eq!(next_notice(&config, &peer), expected);
+            }
+            std::fs::write(temp.path().join("told"), "").unwrap();
+        });
+        assert_eq!(supervise(&config, &script), Some(exit::CONFIG));
+    });
+    is_quiet(&peer);
 }
 
 #[test]
 fn without_an_incarnation_nothing_is_told() {
     let (config, peer) = configuration();
     let script = r"printf '\005\0\0'; exit 78";
-    assert_eq!(supervise(&config, script, MINUTE), Some(exit::CONFIG));
-    peer.set_read_timeout(Some(Duration::from_millis(20)))
-        .unwrap();
-    assert!(peer.recv(&mut [0; 64]).is_err());
+    assert_eq!(supervise(&config, script), Some(exit::CONFIG));
+    is_quiet(&peer);
 }
 
 #[test]

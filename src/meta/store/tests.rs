@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Identity, Problem, create, open};
+use crate::forks::{Directory, allowed, directory};
 use crate::meta::{Refused, Verdict, inspect};
 use crate::types::{NodeId, StoreId, VolumeId};
 
@@ -14,10 +15,6 @@ const IDENTITY: Identity = Identity {
     node: NodeId(1),
     size: 64 << 20,
 };
-
-fn directory() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
 
 fn make(path: &Path) {
     create(path, &IDENTITY, &mut |_, _| {}).unwrap();
@@ -34,7 +31,7 @@ fn refusal(path: &Path, identity: &Identity) -> Refused {
     }
 }
 
-fn store() -> (tempfile::TempDir, PathBuf) {
+fn store() -> (Directory, PathBuf) {
     let directory = directory();
     let path = directory.path().join("store");
     make(&path);
@@ -134,7 +131,8 @@ fn what_belongs_to_others_is_refused_by_name_and_untouched() {
 
 #[test]
 fn a_real_file_system_is_refused() {
-    let directory = directory();
+    let _alone = allowed();
+    let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ext4");
     fs::File::create(&path).unwrap().set_len(16 << 20).unwrap();
     let made = std::process::Command::new("mkfs.ext4")
@@ -375,7 +373,8 @@ impl Drop for Loop {
 
 #[test]
 fn a_block_device_is_made_locked_and_read_like_a_file() {
-    let directory = directory();
+    let _alone = allowed();
+    let directory = tempfile::tempdir().unwrap();
     let backing = directory.path().join("backing");
     // Rubbish in the middle must not show through.
     let mut content = vec![0; 96 << 20];

@@ -41,17 +41,18 @@ pub fn all() -> Vec<Process> {
         .collect()
 }
 
-/// The processes that were started with something below `dir`.
+/// The processes that were started with `dir`, or with something below it.
 ///
 /// # Panics
 ///
 /// The path is no plain text.
 #[must_use]
 pub fn of(dir: &Path) -> Vec<Process> {
-    let below = format!("{}/", dir.to_str().expect("path"));
+    let dir = dir.to_str().expect("path");
+    let within = [format!("{dir}/"), format!("{dir} ")];
     all()
         .into_iter()
-        .filter(|process| process.command.contains(&below))
+        .filter(|process| within.iter().any(|part| process.command.contains(part)))
         .collect()
 }
 

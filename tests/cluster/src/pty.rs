@@ -13,6 +13,9 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::wait_for;
 
+/// Written behind the last word of a program: nothing else has it.
+const END: &str = "\u{4}end\u{4}";
+
 /// A terminal; what runs in it was started by `Terminal::run`.
 pub struct Terminal {
     child: Child,
@@ -132,16 +135,12 @@ impl Terminal {
             format!("{:?}", self.before),
             "the terminal's settings have changed"
         );
-        // What was written last may still be on its way to the reader.
-        let mut last = self.raw();
-        wait_for("the terminal to be quiet", patience, || {
-            std::thread::sleep(Duration::from_millis(20));
-            let now = self.raw();
-            let quiet = now == last;
-            last = now;
-            quiet.then_some(())
+        // What was written last may still be on its way to the reader; this comes after it.
+        rustix::io::write(&self.slave, END.as_bytes()).expect("terminal");
+        let raw = wait_for("what was written last", patience, || {
+            self.raw().strip_suffix(END).map(str::to_owned)
         });
-        (status, last)
+        (status, raw)
     }
 }
 

@@ -55,6 +55,8 @@ impl Node {
 
 #[derive(Deserialize)]
 struct Description {
+    /// Of the sandbox that has written it.
+    pid: u32,
     volume: Value,
     nodes: Vec<Node>,
 }
@@ -75,9 +77,7 @@ impl Sandbox {
     #[must_use]
     pub fn start(dir: &Path, args: &[&str]) -> Self {
         let sandbox = Self::launch(dir, args);
-        wait_for("the sandbox to be healthy", Duration::from_secs(60), || {
-            (sandbox.status_code() == 0).then_some(())
-        });
+        sandbox.wait_healthy(Duration::from_secs(60));
         sandbox
     }
 
@@ -116,22 +116,22 @@ impl Sandbox {
                     fs::read_to_string(&log).unwrap_or_default()
                 );
             }
-            let running = sandbox.try_nodes()?;
-            let pid = Pid::from_raw(running.first()?.pid)?;
-            (rustix::process::test_kill_process(pid).is_ok()
-                && running
-                    .iter()
-                    .all(|node| node.dir.join("api.sock").exists()))
-            .then_some(())
+            let found = sandbox.description()?;
+            // Not that of an earlier run.
+            let ready = found.pid == sandbox.child.id()
+                && (found.nodes.iter()).all(|node| node.dir.join("api.sock").exists());
+            ready.then_some(())
         });
         sandbox
     }
 
-    fn try_nodes(&self) -> Option<Vec<Node>> {
+    fn description(&self) -> Option<Description> {
         let text = fs::read_to_string(self.dir.join("sandbox.json")).ok()?;
-        serde_json::from_str::<Description>(&text)
-            .ok()
-            .map(|description| description.nodes)
+        serde_json::from_str(&text).ok()
+    }
+
+    fn try_nodes(&self) -> Option<Vec<Node>> {
+        self.description().map(|description| description.nodes)
     }
 
     /// The nodes as of now (pids change when daemons restart).
@@ -151,10 +151,7 @@ impl Sandbox {
     /// As `nodes`.
     #[must_use]
     pub fn volume(&self) -> String {
-        let text = fs::read_to_string(self.dir.join("sandbox.json")).expect("sandbox.json");
-        let volume = serde_json::from_str::<Description>(&text)
-            .expect("sandbox.json")
-            .volume;
+        let volume = self.description().expect("sandbox.json").volume;
         volume
             .as_str()
             .or_else(|| volume["name"].as_str())

@@ -198,7 +198,7 @@ id = "d1a0c0f2-6a51-4b6e-9c6f-52d5d2e1f001"
 fn free_address() -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = std::process::id() as u16;
-    loop {
+    for _ in 0..256 {
         let number = first
             .wrapping_mul(61)
             .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -211,6 +211,7 @@ fn free_address() -> String {
             return address;
         }
     }
+    panic!("something has the ports {PORTS:?} on every loopback address: `ss -lntup` shows what");
 }
 
 /// A running `steadfast node run`; dropping it stops it.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::forks::directory;
 
 fn layout() -> Layout {
     Layout {
@@ -59,7 +60,7 @@ fn refused(dir: &Path, words: &[&str]) {
 
 #[test]
 fn a_new_directory_is_made() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let dir = temp.path().join("a/b");
     let ground = Ground::enter(&dir).unwrap();
     assert!(ground.layout().is_none() && dir.is_dir());
@@ -70,7 +71,7 @@ fn a_new_directory_is_made() {
 
 #[test]
 fn a_start_that_was_cut_off_before_it_made_anything_is_repeated() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let new = temp.path().join(LAYOUT_NEW);
     fs::write(&new, "{").unwrap();
     // Without the lock it is somebody else's.
@@ -81,7 +82,7 @@ fn a_start_that_was_cut_off_before_it_made_anything_is_repeated() {
 
 #[test]
 fn a_complete_sandbox_is_found_again() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     complete(temp.path());
     let ground = Ground::enter(temp.path()).unwrap();
     assert_eq!(ground.layout(), Some(&layout()));
@@ -96,7 +97,7 @@ fn a_complete_sandbox_is_found_again() {
 
 #[test]
 fn it_may_be_moved() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let old = temp.path().join("old");
     fs::create_dir(&old).unwrap();
     complete(&old);
@@ -108,7 +109,7 @@ fn it_may_be_moved() {
 
 #[test]
 fn another_sandbox_on_it_is_refused() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     complete(temp.path());
     let held = Ground::enter(temp.path()).unwrap();
     let error = Ground::enter(temp.path()).unwrap_err();
@@ -124,7 +125,7 @@ fn another_sandbox_on_it_is_refused() {
 
 #[test]
 fn a_directory_of_something_else() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     fs::write(temp.path().join("thesis.tex"), "x").unwrap();
     refused(temp.path(), &["is not a sandbox", "thesis.tex", "--dir"]);
     assert!(!temp.path().join(LOCK_FILE).exists());
@@ -132,7 +133,7 @@ fn a_directory_of_something_else() {
 
 #[test]
 fn a_file() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let file = temp.path().join("f");
     fs::write(&file, "x").unwrap();
     let error = Ground::enter(&file).unwrap_err();
@@ -144,7 +145,7 @@ fn a_file() {
 
 #[test]
 fn a_half_written_one() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let text = r#"{"steadfast_sandbox":1,"state":"creating","layout":null}"#;
     fs::write(temp.path().join(LAYOUT_FILE), text).unwrap();
     fs::create_dir(temp.path().join("n1")).unwrap();
@@ -153,7 +154,7 @@ fn a_half_written_one() {
 
 #[test]
 fn a_foreign_or_garbled_layout() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let path = temp.path().join(LAYOUT_FILE);
     for text in [
         "",
@@ -172,7 +173,7 @@ fn a_foreign_or_garbled_layout() {
 
 #[test]
 fn one_of_a_newer_version() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let text = r#"{"steadfast_sandbox":2,"state":"complete","layout":null}"#;
     fs::write(temp.path().join(LAYOUT_FILE), text).unwrap();
     refused(temp.path(), &["newer version"]);
@@ -180,7 +181,7 @@ fn one_of_a_newer_version() {
 
 #[test]
 fn one_with_something_missing_or_damaged() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let dir = temp.path();
     for lost in ["n2/config.toml", "n1/cluster-log", "n2/data.store"] {
         complete(dir);
@@ -202,7 +203,7 @@ fn one_with_something_missing_or_damaged() {
 
 #[test]
 fn a_path_too_long_for_sockets_leaves_nothing_behind() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let dir = temp.path().join("d".repeat(100));
     let mut ground = Ground::enter(&dir).unwrap();
     let error = ground.make(layout(), &Progress::new()).unwrap_err();
@@ -213,7 +214,7 @@ fn a_path_too_long_for_sockets_leaves_nothing_behind() {
 
 #[test]
 fn the_end_of_a_log() {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = directory();
     let file = temp.path().join("l");
     let text: String = (0..20).map(|n| format!("line {n}\n")).collect();
     fs::write(&file, text).unwrap();
