@@ -10,6 +10,7 @@ use clap::Args as ClapArgs;
 use super::style::{self, Mood, Paint};
 use super::target::{Target, TargetArgs};
 use super::{fail, runtime};
+use crate::daemon::stop::Stop;
 use crate::status::{NodeStatus, ReplicaShown, ReplicaStatus, Status, VolumeStatus};
 
 /// No node answers: not one of the codes that say how the cluster is.
@@ -65,13 +66,19 @@ async fn once(target: &Target, json: bool) -> ExitCode {
 }
 
 async fn watch(target: &Target, json: bool) -> ExitCode {
+    // One for the whole time: a signal that comes between two waits is not lost.
+    let mut stop = match Stop::new() {
+        Ok(stop) => stop,
+        Err(error) => return fail(UNKNOWN, format!("signals: {error}")),
+    };
     let paint = Paint::stdout();
     let screen = style::is_screen(&std::io::stdout()) && !json;
     let mut code = ExitCode::from(UNKNOWN);
     loop {
         let look = tokio::select! {
+            biased;
+            () = stop.asked() => return leave(screen, code),
             look = target.status() => look,
-            _ = tokio::signal::ctrl_c() => return leave(screen, code),
         };
         let text = match look {
             Ok((status, _)) => {
@@ -104,8 +111,9 @@ async fn watch(target: &Target, json: bool) -> ExitCode {
         }
         drop(out);
         tokio::select! {
+            biased;
+            () = stop.asked() => return leave(screen, code),
             () = tokio::time::sleep(WATCH_INTERVAL) => {}
-            _ = tokio::signal::ctrl_c() => return leave(screen, code),
         }
     }
 }

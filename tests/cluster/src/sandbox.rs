@@ -66,10 +66,13 @@ pub struct Sandbox {
     /// Its directory.
     pub dir: PathBuf,
     child: Child,
+    /// How much earlier runs in this directory had said.
+    said_before: usize,
 }
 
 impl Sandbox {
-    /// Starts one in `dir` and waits until its first status is healthy, or degraded where asked.
+    /// Starts one in `dir` and waits until it is healthy and has said so: until then, a node that
+    /// cannot run ends it.
     ///
     /// # Panics
     ///
@@ -78,6 +81,11 @@ impl Sandbox {
     pub fn start(dir: &Path, args: &[&str]) -> Self {
         let sandbox = Self::launch(dir, args);
         sandbox.wait_healthy(Duration::from_secs(60));
+        wait_for("the sandbox to say so", Duration::from_secs(60), || {
+            let said = sandbox.said();
+            let new = said.get(sandbox.said_before..)?;
+            new.contains("Ctrl-C stops everything").then_some(())
+        });
         sandbox
     }
 
@@ -91,6 +99,7 @@ impl Sandbox {
         cut::heal_leftovers();
         fs::create_dir_all(dir).expect("directory");
         let log = dir.with_extension("log");
+        let said_before = fs::read(&log).map_or(0, |said| said.len());
         let output = File::options()
             .create(true)
             .append(true)
@@ -108,6 +117,7 @@ impl Sandbox {
         let mut sandbox = Self {
             dir: dir.to_owned(),
             child,
+            said_before,
         };
         wait_for("sandbox.json", Duration::from_secs(60), || {
             if let Ok(Some(status)) = sandbox.child.try_wait() {
