@@ -34,7 +34,8 @@ pub struct Timing {
     pub link_retry: Duration,
     /// A new primary waits so long for the reports of the in-sync replicas that it hears.
     pub attach_timeout: Duration,
-    /// A replica that cannot be reached for so long is shrunk out.
+    /// A replica that cannot be reached for so long is shrunk out; one that the view excludes, at
+    /// once.
     pub shrink_delay: Duration,
     /// A proposal that is still wanted is repeated so often.
     pub propose_every: Duration,

@@ -243,21 +243,32 @@ impl Primary {
             } else {
                 peer.unheard_since.get_or_insert(cx.now);
             }
+            if known && !is_member(peer.node) {
+                peer.excluded_since.get_or_insert(cx.now);
+            } else {
+                peer.excluded_since = None;
+            }
             if !peer.counts || peer.fault.is_some() {
                 continue;
             }
             let unheard = peer.unheard_since;
-            let until = match self.phase {
+            let until = match (self.phase, peer.excluded_since) {
+                // Where everything has just been started, the view loses a node that it has from
+                // before, and has it again an entry later.
+                (Phase::Collecting { .. }, Some(at)) if hearing => at.after(timing.link_retry),
+                (_, Some(_)) => cx.now,
                 // A link that lost its network may look alive for long.
-                _ if peer.is_live() => {
+                (_, None) if peer.is_live() => {
                     unheard.map_or(Time::MAX, |at| at.after(timing.shrink_delay))
                 }
-                Phase::Draining | Phase::Term { .. } => Time::MAX,
-                Phase::Collecting { .. } if !hearing => cx.now,
-                Phase::Collecting { since } => since.after(timing.attach_timeout),
-                Phase::Serving => peer.down_since.after(timing.shrink_delay),
+                (Phase::Draining | Phase::Term { .. }, None) => Time::MAX,
+                // The view has it, so somebody hears it: where everything has just been started,
+                // it may be heard here a heartbeat later.
+                (Phase::Collecting { since }, None) if !hearing => since.after(timing.shrink_delay),
+                (Phase::Collecting { since }, None) => since.after(timing.attach_timeout),
+                (Phase::Serving, None) => peer.down_since.after(timing.shrink_delay),
             };
-            if cx.now >= until || (known && !is_member(peer.node)) {
+            if cx.now >= until {
                 lost |= 1 << at;
             } else {
                 due = due.min(until);

@@ -60,6 +60,8 @@ pub(super) struct Peer {
     pub down_since: Time,
     /// Since when it is not heard.
     pub unheard_since: Option<Time>,
+    /// Since when the view does not have it.
+    pub excluded_since: Option<Time>,
     pub retry_at: Time,
     /// Of the newest report.
     pub boot: BootId,
@@ -101,6 +103,7 @@ impl Peer {
             fault: None,
             down_since: now,
             unheard_since: None,
+            excluded_since: None,
             retry_at: now,
             boot: BootId(0),
             report_store: StoreId(0),

@@ -326,6 +326,56 @@ fn a_replica_that_restarts_keeps_its_place() {
 }
 
 #[test]
+fn a_replica_that_is_heard_a_little_later_keeps_its_place() {
+    let mut w = World::serving(2, 2, 16 * MIB);
+    w.write(0, 0, &block(1));
+    // Everything starts at once, and the new primary hears of the other one last.
+    w.kill(0);
+    w.kill(1);
+    w.start(0);
+    w.start(1);
+    w.deafen(1, 0);
+    w.run();
+    let entry = w.record.last_entry;
+    w.promote(1);
+    assert!(w.record.last_entry > entry);
+    let entry = w.record.last_entry;
+    w.pass(D / 2);
+    let node = NodeId(0);
+    w.inject(1, Event::Hearing { node, heard: true });
+    w.run();
+    assert_eq!(w.record.last_entry, entry, "it left");
+    w.write(1, 4096, &block(2));
+    w.assert_equal(&[0, 1]);
+    // One that stays unheard leaves.
+    w.deafen(0, 1);
+    w.run();
+    w.promote(0);
+    w.pass(D * 2);
+    assert!(behind(&w, 1));
+}
+
+#[test]
+fn a_replica_that_is_admitted_again_at_a_start_keeps_its_place() {
+    let mut w = World::serving(2, 2, 16 * MIB);
+    w.write(0, 0, &block(1));
+    w.kill(0);
+    w.kill(1);
+    w.start(0);
+    w.start(1);
+    // Its report is on the way.
+    w.hold.push((0, 1));
+    w.promote(1);
+    let entry = w.record.last_entry;
+    w.readmit(0);
+    w.run();
+    w.release_frames();
+    assert_eq!(w.record.last_entry, entry, "it left");
+    w.write(1, 4096, &block(2));
+    w.assert_equal(&[0, 1]);
+}
+
+#[test]
 fn a_rebooted_replica_is_not_in_sync() {
     let mut w = World::serving(2, 2, 16 * MIB);
     w.write(0, 0, &block(1));

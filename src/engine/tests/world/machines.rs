@@ -101,10 +101,21 @@ impl World {
     }
 
     fn tell_views(&mut self) {
+        self.tell_view(None);
+    }
+
+    /// The view loses a running node and has it again, as where its older run is excluded and the
+    /// newer one admitted.
+    pub fn readmit(&mut self, node: usize) {
+        self.tell_view(Some(node));
+        self.tell_views();
+    }
+
+    fn tell_view(&mut self, without: Option<usize>) {
         self.view += 1;
         let members = self.nodes.iter().enumerate();
         let members = members
-            .filter(|(_, n)| n.volume.is_some())
+            .filter(|(at, n)| n.volume.is_some() && Some(*at) != without)
             .map(|(at, n)| Member {
                 node: NodeId(at as u8),
                 incarnation: Incarnation(n.incarnation),
