@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use crate::types::{Extent, Seq};
+use crate::types::{Extent, Seq, SessionId};
 use crate::wire::frame::Origin;
 
 /// Most changes that a primary lets be unstable at once.
@@ -128,6 +128,21 @@ impl Unstable {
             self.stable = base;
             self.recent.clear();
         }
+    }
+
+    /// Other data takes the place of this. What was brought along there, and is not `noted` as
+    /// applied since the primary's windows were taken over, is gone: only its place still counts.
+    /// Returns whether a part of such a change may be left.
+    pub fn overwrite(&mut self, extent: Extent, noted: impl Fn(Origin) -> bool) -> bool {
+        let mut left = false;
+        for held in &mut self.brought {
+            let gone = held.origin.session != SessionId(0) && held.extent.overlaps(extent);
+            if gone && !noted(held.origin) {
+                held.origin = Origin::default();
+                left |= held.extent.offset < extent.offset || extent.end() < held.extent.end();
+            }
+        }
+        left
     }
 
     /// What was brought along is dealt with once `through` is stable. Returns whether it is so now.

@@ -54,6 +54,13 @@ impl SessionWindows {
         entry.window.known(origin.number)
     }
 
+    /// Whether a change counts as applied, or need not be known any more.
+    #[must_use]
+    pub fn has(&self, origin: Origin) -> bool {
+        self.position(origin.session)
+            .is_some_and(|at| self.entries[at].window.known(origin.number) != Known::New)
+    }
+
     /// Notes that a change is applied here, whatever is missing besides. One without a session
     /// (reconcile, resync) needs no note. A number that the session may not use is not noted
     /// (`look_up` tells).

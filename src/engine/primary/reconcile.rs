@@ -11,7 +11,7 @@ use super::op::{Kind, Op};
 use super::report::region_extent;
 use super::{Cx, Phase, Primary};
 use crate::engine::io::Buf;
-use crate::types::Extent;
+use crate::types::{Extent, SessionId};
 use crate::wire::frame::{Frame, Origin};
 
 /// Pieces in flight at once.
@@ -78,7 +78,12 @@ impl Primary {
             return;
         }
         let others = std::mem::take(&mut self.reconcile.pieces);
-        for held in cx.store.unstable.iter() {
+        let held: Vec<_> = cx.store.unstable.iter().collect();
+        for held in held {
+            // Its data is here: a primary since may have had no note of it.
+            if held.origin.session != SessionId(0) {
+                cx.store.windows.note(self.term, held.origin);
+            }
             self.reconcile.pieces.push(Piece {
                 extent: held.extent,
                 origin: held.origin,

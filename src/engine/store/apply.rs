@@ -185,6 +185,8 @@ impl Store {
     }
 
     fn start(&mut self, at: u32, out: &mut Effects) {
+        let extent = self.applies.at(at).job.extent;
+        self.overwritten(extent);
         let apply = self.applies.at(at);
         apply.stage = Stage::Started;
         let Job {
@@ -202,6 +204,17 @@ impl Store {
         let id = self.disk.begin(DiskUse::Apply(at));
         out.push(Effect::Disk { id, op });
         release(done_with, out);
+    }
+
+    /// This holds what the primary has there.
+    pub(super) fn overwritten(&mut self, extent: Extent) {
+        let windows = &self.windows;
+        let noted = |origin| windows.has(origin);
+        let left = !self.canaries.trust_overwritten && self.unstable.overwrite(extent, noted);
+        if left {
+            // A change of which a part is left is neither applied nor not.
+            self.windows.missed_changes();
+        }
     }
 
     pub(super) fn applied(&mut self, at: u32, errno: u16) {

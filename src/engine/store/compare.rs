@@ -43,6 +43,9 @@ impl Store {
     pub fn compared(&mut self, at: u32, errno: u16, content: Content) {
         let compare = self.compares.remove(at);
         let same = errno == 0 && content == Content::Digest(compare.digest);
+        if same {
+            self.overwritten(compare.extent);
+        }
         self.done.push(Done::Compared {
             compare,
             same,

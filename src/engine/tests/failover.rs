@@ -287,6 +287,42 @@ fn a_write_that_the_new_primary_misses_is_overwritten_on_the_others() {
     assert_eq!(w.data(2, 0, 4096), block(1));
 }
 
+/// A write that nodes 0 and 2 have is overwritten on node 2, and the primary that did so dies before
+/// it can say that all is reconciled: then node 2 is promoted. What its client is told, and reads.
+fn overwritten(canaries: Canaries) -> (Option<u16>, Vec<u8>) {
+    let mut w = World::with(4, 3, 16 * MIB, false, canaries);
+    w.promote(0);
+    w.run();
+    w.write(3, 4096, &block(1));
+    w.hold.push((0, 1));
+    let tag = w.write_begin(3, 4096, &block(2));
+    w.run();
+    w.kill(0);
+    w.hold.clear();
+    assert_eq!(w.data(2, 4096, 4096), block(2));
+    w.cut(1, 3);
+    w.hold_reconciled = true;
+    w.promote(1);
+    w.pass(D * 3);
+    assert_eq!(w.data(2, 4096, 4096), block(1));
+    w.kill(1);
+    w.start(1);
+    w.hold_reconciled = false;
+    w.promote(2);
+    w.pass(D * 3);
+    (w.result(3, tag), w.read(3, 4096, 4096))
+}
+
+#[test]
+fn a_change_that_was_overwritten_does_not_count_as_applied() {
+    assert_eq!(overwritten(Canaries::default()), (Some(0), block(2)));
+    let broken = Canaries {
+        trust_overwritten: true,
+        ..Canaries::default()
+    };
+    assert_eq!(overwritten(broken), (Some(0), block(1)));
+}
+
 #[test]
 fn a_restarted_replica_reports_its_active_regions() {
     // Row 14: a survivor restarted, its list is empty.

@@ -63,6 +63,8 @@ pub(super) struct World {
     /// Frames of this direction wait.
     pub hold: Vec<(usize, usize)>,
     held: Vec<Item>,
+    /// The word that all has been reconciled waits.
+    pub hold_reconciled: bool,
     pub hold_log: bool,
     pub held_log: Vec<(Index, VolumeChange)>,
     pub notes: Vec<(usize, Note)>,
@@ -114,6 +116,7 @@ impl World {
             cut: Vec::new(),
             hold: Vec::new(),
             held: Vec::new(),
+            hold_reconciled: false,
             hold_log: false,
             held_log: Vec::new(),
             notes: Vec::new(),
@@ -241,7 +244,9 @@ impl World {
                     } else {
                         known.opener
                     };
+                    let told_reconciled = matches!(frame, Frame::Reconciled { .. });
                     if self.hold.contains(&(from, to))
+                        || self.hold_reconciled && told_reconciled
                         || self.cut.contains(&(from.min(to), from.max(to)))
                     {
                         self.held.push(Item::Frame(to, link, frame, payload));

@@ -57,6 +57,7 @@ canaries! {
         skip_reconcile
         reconcile_without_own_window
         restarted_replica_reports_nothing
+        trust_overwritten
         shrink_without_flush
         read_unacknowledged
         accept_old_term

@@ -148,6 +148,7 @@ scenarios! {
     "15" takeovers::forgotten_promise 12 forget_promise_at_restart
     "17" takeovers::a_write_on_the_primary_only 1 restarted_replica_reports_nothing
     "18" losses::one_that_lost_power_stays 8 shrink_one_by_one
+    "19" windows::overwritten_counts_as_applied 6 trust_overwritten
 }
 
 /// The first scenario in which an oracle notices these planted bugs.
@@ -192,6 +193,13 @@ fn is_in(world: &World, node: NodeId) -> bool {
     let replica = record.and_then(|record| record.replica(node));
     let boot = world.node(node).boot;
     replica.is_some_and(|replica| replica.state == ReplicaState::InSync { boot })
+}
+
+/// Whether two nodes' disks hold the same in this block.
+fn same(world: &World, one: NodeId, other: NodeId, block: u64) -> bool {
+    let at = (world.layout.data / steadfast::types::BLOCK + block) as u32;
+    let page = |node| world.node(node).disk.as_ref().map(|disk| disk.page(at));
+    page(one) == page(other)
 }
 
 /// Whether the node's disk holds in this block what another one's does, and it is not zero.

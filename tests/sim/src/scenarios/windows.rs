@@ -2,9 +2,10 @@
 
 use steadfast::types::NodeId;
 
-use super::{Stage, is_in, is_out, others, witness};
-use crate::queue::MILLI;
+use super::{Stage, is_in, is_out, others, same, witness};
+use crate::queue::{MICRO, MILLI};
 use crate::script::Script;
+use crate::world::event::Part;
 
 /// A write takes effect, its answer does not get through, and another gateway reads it and writes
 /// there: taking effect again, it would undo the later one. Gives the first one's client.
@@ -68,5 +69,37 @@ pub(super) fn window_not_handed_over_in_grow(stage: Stage) -> Result<(), String>
     s.wait(stage.after(5 * MILLI));
     s.world.crash(p, true);
     read_after(&mut s, first)?;
+    s.finish()
+}
+
+/// w on P and S2; P dies, S1 takes over and overwrites it on S2, but dies before it can say that all
+/// is reconciled. S2 takes over, and S1's restarted daemon follows. Then w is sent again.
+pub(super) fn overwritten_counts_as_applied(stage: Stage) -> Result<(), String> {
+    let mut s = stage.set(3)?;
+    let (p, rest) = others(&s)?;
+    let gateway = witness(&s);
+    let client = s.client(gateway)?;
+    s.written(client, 7)?;
+    s.wait(20 * MILLI);
+    s.delay_links(p, rest[0]);
+    // The gateway does not get through to S1.
+    s.world.net.hold(gateway, rest[0], true);
+    s.world.net.hold(rest[0], gateway, true);
+    let write = s.write(client, 7);
+    s.until("S2 has it", |world| !same(world, rest[0], rest[1], 7))?;
+    s.world.crash(p, true);
+    s.until("S2 has it no more", |world| {
+        same(world, rest[0], rest[1], 7)
+    })?;
+    s.world.crash(rest[0], true);
+    for node in [p, rest[0]] {
+        s.world.plan_start(node, 0);
+    }
+    // P votes; S1 is heard, and says too late what it has.
+    s.wait(100 * MICRO);
+    s.world.stop(rest[0], &[Part::Core], 20 * MILLI + stage.after(8 * MILLI));
+    s.until("S2 serves", |world| world.primary() == Some(rest[1]))?;
+    s.answer(write)?;
+    s.is_read(client, 7)?;
     s.finish()
 }
