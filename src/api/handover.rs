@@ -81,6 +81,11 @@ pub fn plan(status: &Status, volume: &str, to: Option<&str>) -> Result<Handover,
                 names.join(", ")
             )));
         }
+        Some(replica) if replica.store_failed => {
+            return Err(Refused::because(format!(
+                "\"{to}\" cannot be primary of \"{volume}\": its store has failed; replace its disk"
+            )));
+        }
         Some(replica) if replica.state != ReplicaShown::InSync => {
             return Err(Refused::because(format!(
                 "\"{to}\" cannot be primary of \"{volume}\": it is {}; wait until it is in-sync",

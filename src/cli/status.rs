@@ -38,13 +38,18 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(error) => return fail(UNKNOWN, error),
     };
     match runtime() {
-        Ok(runtime) => runtime.block_on(async {
-            if args.watch {
-                watch(&target, args.json).await
-            } else {
-                once(&target, args.json).await
-            }
-        }),
+        Ok(runtime) => {
+            let code = runtime.block_on(async {
+                if args.watch {
+                    watch(&target, args.json).await
+                } else {
+                    once(&target, args.json).await
+                }
+            });
+            // What is being written may never be read.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => fail(UNKNOWN, error),
     }
 }
@@ -98,24 +103,35 @@ async fn watch(target: &Target, json: bool) -> ExitCode {
                 }
             }
         };
-        let mut out = std::io::stdout().lock();
-        // Home, text with every line cleared to its end, then clear below: no flicker.
-        let written = if screen {
-            let text = style::fit(&text, style::window()).replace('\n', "\x1b[K\n");
-            write!(out, "\x1b[H{text}\x1b[J")
-        } else {
-            write!(out, "{text}")
-        };
-        if written.and_then(|()| out.flush()).is_err() {
-            return code;
+        // A terminal that is held, or a pipe that nobody reads, must not keep it from ending.
+        let written = tokio::task::spawn_blocking(move || draw(screen, &text));
+        tokio::select! {
+            biased;
+            () = stop.asked() => return code,
+            written = written => match written {
+                Ok(Ok(())) => {}
+                _ => return code,
+            },
         }
-        drop(out);
         tokio::select! {
             biased;
             () = stop.asked() => return leave(screen, code),
             () = tokio::time::sleep(WATCH_INTERVAL) => {}
         }
     }
+}
+
+/// One look, on a screen in the place of the one before.
+fn draw(screen: bool, text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if screen {
+        // Home, text with every line cleared to its end, then clear below: no flicker.
+        let text = style::fit(text, style::window()).replace('\n', "\x1b[K\n");
+        write!(out, "\x1b[H{text}\x1b[J")?;
+    } else {
+        write!(out, "{text}")?;
+    }
+    out.flush()
 }
 
 /// The last look stays on the screen; what follows, as the prompt, begins on a line of its own.

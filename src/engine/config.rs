@@ -32,10 +32,11 @@ pub struct VolumeConfig {
 pub struct Timing {
     /// Between attempts to connect to a peer.
     pub link_retry: Duration,
-    /// A new primary waits so long for the reports of the in-sync replicas that it hears.
+    /// A new primary waits so long for the reports of the in-sync replicas that it hears; for those
+    /// that it does not hear although the view has them, as long as for a link (`shrink_delay`).
     pub attach_timeout: Duration,
     /// A replica that cannot be reached for so long is shrunk out; one that the view excludes, at
-    /// once.
+    /// once, or after `link_retry` where a new primary hears it.
     pub shrink_delay: Duration,
     /// A proposal that is still wanted is repeated so often.
     pub propose_every: Duration,

@@ -57,7 +57,7 @@ fn health(
                 && volume
                     .replicas
                     .iter()
-                    .all(|replica| replica.state == ReplicaShown::InSync)
+                    .all(|replica| replica.state == ReplicaShown::InSync && !replica.store_failed)
         });
     if whole {
         Health::Healthy
@@ -121,7 +121,7 @@ impl Picture<'_> {
         let replicas: Vec<_> = record
             .replicas
             .iter()
-            .map(|replica| self.replica(record.id, replica, progress))
+            .map(|replica| self.replica(record, replica, progress))
             .collect();
         let primary = record
             .primary
@@ -203,7 +203,7 @@ impl Picture<'_> {
 
     fn replica(
         &self,
-        volume: VolumeId,
+        record: &VolumeRecord,
         replica: &ReplicaRecord,
         progress: Option<&VolumeProgress>,
     ) -> ReplicaStatus {
@@ -220,8 +220,13 @@ impl Picture<'_> {
                     .find(|resync| resync.replica == replica.node)
             })
             .filter(|_| !replica.state.is_in_sync());
-        let fault = self.store_fault(volume, replica.node);
-        let state = if !self.alive(replica.node) || fault == Some(StoreFault::Failed) {
+        let alive = self.alive(replica.node);
+        let fault = self.store_fault(record.id, replica.node).filter(|_| alive);
+        let serves = record
+            .primary
+            .is_some_and(|grant| grant.node == replica.node);
+        let failed = fault == Some(StoreFault::Failed);
+        let state = if !alive || (failed && !serves) {
             ReplicaShown::Offline
         } else if fault == Some(StoreFault::Another) {
             ReplicaShown::New
@@ -240,7 +245,7 @@ impl Picture<'_> {
             seconds_left: None,
             bytes_per_second: None,
             bytes_left: None,
-            store_failed: fault == Some(StoreFault::Failed),
+            store_failed: failed,
         };
         match (state, resync) {
             (ReplicaShown::InSync, _) => ReplicaStatus {

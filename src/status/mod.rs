@@ -135,7 +135,8 @@ pub struct ReplicaStatus {
     pub bytes_per_second: Option<u64>,
     /// While it is resynced: bytes that may still differ.
     pub bytes_left: Option<u64>,
-    /// Its disk has failed: it is not used, though its node may be up.
+    /// Its disk has failed, though its node is up. The last copy may still be read.
+    #[serde(default)]
     pub store_failed: bool,
 }
 

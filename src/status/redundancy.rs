@@ -38,7 +38,7 @@ pub(super) fn judge(copies: &Copies<'_>, votes: &Votes) -> Survivable {
     let in_sync = copies
         .replicas
         .iter()
-        .filter(|replica| replica.state == ReplicaShown::InSync)
+        .filter(|replica| replica.state == ReplicaShown::InSync && !replica.store_failed)
         .count();
     let by_copies = in_sync.saturating_sub(1);
     let all = votes.up.len() + votes.down.len();
@@ -81,9 +81,11 @@ pub(super) fn judge(copies: &Copies<'_>, votes: &Votes) -> Survivable {
 /// What is wrong with a copy.
 fn trouble(replica: &ReplicaStatus) -> Option<String> {
     let node = &replica.node;
+    if replica.store_failed {
+        return Some(format!("the store of {node} has failed"));
+    }
     Some(match replica.state {
         ReplicaShown::InSync => return None,
-        ReplicaShown::Offline if replica.store_failed => format!("the store of {node} has failed"),
         ReplicaShown::Offline => format!("{node} is down"),
         ReplicaShown::Behind => format!("{node} is behind and waits to be resynced"),
         ReplicaShown::New => format!("{node} is new and waits to be filled"),

@@ -108,7 +108,7 @@ fn qemu_img_bench_does_not_stall() {
         ],
     );
     // A stalled connection takes 11 s; the rest is room for a busy machine.
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     nodes.stop();
 }
 

@@ -195,8 +195,8 @@ impl Crew {
             .map_err(|error| format!("{}: sandbox.json: {error}", self.dir.display()))
     }
 
-    /// Asks every node to stop, and waits until all have. Witnesses stop first: with them a copy
-    /// could still be taken out that merely stops a little sooner than the other.
+    /// Asks every node to stop, and waits until all have. Witnesses stop first: with them, of two
+    /// copies the one could still be taken out that merely stops a little sooner.
     pub(super) async fn stop(&mut self) {
         let nodes = self.parents.drain(..).zip(&self.description.nodes);
         let (witnesses, storage): (Vec<_>, Vec<_>) =

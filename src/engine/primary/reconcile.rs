@@ -4,7 +4,8 @@
 //!
 //! Each piece is a change with a new number, so that a failure in the middle leaves it in the lists
 //! of those that have it. A change that this replica itself holds keeps its origin: with the data
-//! travels the word that it has been applied.
+//! travels the word that it has been applied. One that an earlier primary had overwritten here is not
+//! held any more (`Unstable::overwrite`).
 
 use super::attach::send;
 use super::op::{Kind, Op};

@@ -121,47 +121,52 @@ fn sentence(core: &Core, held: &[(NodeId, Option<Obstacle>)]) -> String {
     let (mute, lost) = (with(Obstacle::Mute), with(Obstacle::LostPower));
     if !joining.is_empty() || !mute.is_empty() {
         let coming: Vec<NodeId> = joining.into_iter().chain(mute).collect();
-        return format!("{} is joining", names(core, &coming, "and"));
+        let are = are(&coming);
+        return format!("{} {are} joining", names(core, &coming, "and"));
     }
+    let reasons = unusable(core, &another, &failed, &lost);
     if !down.is_empty() {
         let them = if down.len() == 1 { "it" } else { "one of them" };
         let (who, are) = (names(core, &down, "and"), are(&down));
-        return if lost.is_empty() && held.len() == 1 {
+        return if reasons.is_empty() && down.len() == 1 {
             format!("{who} holds the only in-sync copy and is down; waiting for it")
+        } else if reasons.is_empty() {
+            format!("{who} hold the only in-sync copies and are down; waiting for {them}")
         } else if lost.is_empty() {
-            format!("{who} {are} down, and no other in-sync copy can be used; waiting for {them}")
+            format!("{reasons}; {who} {are} down; waiting for {them}")
         } else {
-            format!(
-                "{} lost its unflushed writes when its machine went down; {who}, which may still \
-                 have them, {are} down; waiting for {them}",
-                names(core, &lost, "and")
-            )
+            format!("{reasons}; {who}, which may still have them, {are} down; waiting for {them}")
         };
     }
     if another.is_empty() && failed.is_empty() {
         return "every in-sync copy lost its power; the newest is being promoted".into();
     }
+    format!("no in-sync copy can be used: {reasons}")
+}
+
+/// Why copies on nodes that are up cannot be used.
+fn unusable(core: &Core, another: &[NodeId], failed: &[NodeId], lost: &[NodeId]) -> String {
     let mut reasons = Vec::new();
     if !another.is_empty() {
         reasons.push(format!(
             "{} now {} another store; the one that was in sync has to be put back",
-            names(core, &another, "and"),
+            names(core, another, "and"),
             if another.len() == 1 { "has" } else { "have" }
         ));
     }
     if !failed.is_empty() {
         reasons.push(format!(
             "the store of {} has failed",
-            names(core, &failed, "and")
+            names(core, failed, "and")
         ));
     }
     if !lost.is_empty() {
         reasons.push(format!(
             "{} lost its unflushed writes when its machine went down",
-            names(core, &lost, "and")
+            names(core, lost, "and")
         ));
     }
-    format!("no in-sync copy can be used: {}", reasons.join("; "))
+    reasons.join("; ")
 }
 
 fn uncreated(core: &Core, record: &VolumeRecord) -> String {

@@ -273,6 +273,15 @@ fn a_copy_whose_store_cannot_be_used_does_not_count() {
         ReplicaShown::New,
         "no failure can be survived: n2 is new and waits to be filled",
     );
+    // The last copy is read as long as that goes well.
+    let mut core = healthy();
+    core.volumes[0].0.replicas.pop();
+    core.store_faults = vec![(VolumeId(5), NodeId(0), StoreFault::Failed)];
+    let status = status(&core);
+    let volume = &status.volumes[0];
+    assert_eq!(volume.replicas[0].state, ReplicaShown::InSync);
+    assert!(volume.replicas[0].store_failed && status.health == Health::Degraded);
+    assert!(volume.redundancy.contains("the store of n1 has failed"));
 }
 
 #[test]

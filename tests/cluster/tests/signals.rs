@@ -1,6 +1,8 @@
 //! How everything ends: by being asked to, and by kill -9 of what looks after it.
 
+use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +11,9 @@ use cluster_tests::image::scratch;
 use cluster_tests::processes::{self, Process};
 use cluster_tests::sandbox::Sandbox;
 use cluster_tests::solo::{PORTS, Solo};
-use cluster_tests::wait_for;
-use rustix::process::Signal;
+use cluster_tests::{tool, wait_for};
+use rustix::io::ioctl_fionread;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// One sandbox at a time: each is three daemons on a small machine.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -179,5 +182,44 @@ fn a_node_that_waits_can_be_stopped() {
         running.signal(signal);
         assert_eq!(running.end(PATIENCE).code(), Some(0));
     }
+    solo.remove();
+}
+
+/// What a pipe holds that nobody reads.
+const PIPE: u64 = 64 << 10;
+
+#[test]
+fn a_watch_that_nobody_reads_can_be_ended() {
+    let solo = Solo::new("signals-watch");
+    let running = solo.serve();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut filler = writer.try_clone().expect("a descriptor");
+    let filler = std::thread::spawn(move || filler.write_all(&[0; 2 * PIPE as usize]));
+    wait_for("the pipe to be full", PATIENCE, || {
+        let held = ioctl_fionread(&reader).expect("a pipe");
+        (held == PIPE).then_some(())
+    });
+    for signal in [Signal::INT, Signal::TERM, hang_up()] {
+        let mut watch = Command::new(tool::steadfast());
+        watch.args(["status", "--watch", "--json", "--config"]);
+        watch
+            .arg(solo.config())
+            .stdout(writer.try_clone().expect("a descriptor"));
+        let mut watch = watch.spawn().expect("steadfast");
+        let tasks = format!("/proc/{}/task", watch.id());
+        // A second thread writes.
+        wait_for("the first look", PATIENCE, || {
+            let tasks = std::fs::read_dir(&tasks).expect("it runs");
+            (tasks.count() > 1).then_some(())
+        });
+        kill_process(Pid::from_child(&watch), signal).expect("kill");
+        let ended = wait_for("the watch to end", PATIENCE, || {
+            watch.try_wait().expect("wait")
+        });
+        assert!(ended.code().is_some(), "{signal:?}: {ended}");
+    }
+    drop(reader);
+    assert!(filler.join().expect("no panic").is_err());
+    drop(running);
     solo.remove();
 }

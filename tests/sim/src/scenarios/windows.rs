@@ -97,7 +97,8 @@ pub(super) fn overwritten_counts_as_applied(stage: Stage) -> Result<(), String> 
     }
     // P votes; S1 is heard, and says too late what it has.
     s.wait(100 * MICRO);
-    s.world.stop(rest[0], &[Part::Core], 20 * MILLI + stage.after(8 * MILLI));
+    s.world
+        .stop(rest[0], &[Part::Core], 20 * MILLI + stage.after(8 * MILLI));
     s.until("S2 serves", |world| world.primary() == Some(rest[1]))?;
     s.answer(write)?;
     s.is_read(client, 7)?;
