@@ -4,6 +4,7 @@ mod failover;
 mod full_copy;
 mod io;
 mod resync;
+mod takeover;
 mod world;
 
 use super::io::{Content, Probe};
