@@ -107,6 +107,8 @@ pub struct Canaries {
     pub skip_reconcile: bool,
     /// A new primary reconciles what the others report but not what it holds itself (row 14).
     pub reconcile_without_own_window: bool,
+    /// A new primary brings its own changes to the others in the order of writes (row 20).
+    pub oldest_piece_first: bool,
     /// What was overwritten since it was brought along still counts as applied (row 19).
     pub trust_overwritten: bool,
     /// A replica whose daemon restarted reports nothing in place of its active regions (rows 14 and

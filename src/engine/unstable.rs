@@ -97,6 +97,15 @@ impl Unstable {
         }
     }
 
+    /// A change was not stored after all, or only in part: its place still counts, but not as
+    /// applied.
+    pub fn disown(&mut self, seq: Seq) {
+        let all = self.brought.iter_mut().chain(&mut self.recent);
+        for held in all.filter(|held| held.seq == seq) {
+            held.origin = Origin::default();
+        }
+    }
+
     /// Every change up to `stable` is on all in-sync replicas: forgets them. Never goes back.
     /// Returns whether what was brought along is dealt with by this.
     pub fn prune(&mut self, stable: Seq) -> bool {
@@ -264,5 +273,39 @@ mod tests {
         assert!(list.is_exact());
         list.note(held(ROOM as u64 + 1));
         assert!(!list.is_exact());
+    }
+    #[test]
+    fn what_the_windows_cannot_tell_is_overwritten() {
+        use crate::engine::windows::SessionWindows;
+        use crate::types::Term;
+        let origin = |number, confirmed| Origin {
+            session: SessionId(7),
+            number,
+            confirmed,
+        };
+        let mut own = SessionWindows::new(true);
+        own.note(Term(1), origin(257, 257));
+        own.missed_changes();
+        let mut list = Unstable::new(true);
+        list.note(Held {
+            origin: origin(257, 257),
+            ..held(3)
+        });
+        list.take_stock(Seq(100));
+        // The primary knows only what was sent when nothing was confirmed.
+        let mut primary = SessionWindows::new(true);
+        primary.note(Term(1), origin(1, 1));
+        own.import_begin();
+        for window in primary.export() {
+            own.import(Term(2), window);
+        }
+        own.import_end();
+        let half = Extent {
+            len: 512,
+            ..held(3).extent
+        };
+        assert!(list.overwrite(half, |origin| own.has(origin)));
+        assert_eq!(list.iter().next().unwrap().origin, Origin::default());
+        assert!(!list.overwrite(half, |origin| own.has(origin)));
     }
 }

@@ -54,11 +54,13 @@ impl SessionWindows {
         entry.window.known(origin.number)
     }
 
-    /// Whether a change counts as applied, or need not be known any more.
+    /// Whether a change counts as applied, or its session is over.
     #[must_use]
     pub fn has(&self, origin: Origin) -> bool {
-        self.position(origin.session)
-            .is_some_and(|at| self.entries[at].window.known(origin.number) != Known::New)
+        self.position(origin.session).is_some_and(|at| {
+            let known = self.entries[at].window.known(origin.number);
+            matches!(known, Known::Applied | Known::Lost)
+        })
     }
 
     /// Notes that a change is applied here, whatever is missing besides. One without a session

@@ -68,7 +68,10 @@ impl Reconcile {
 }
 
 impl Primary {
-    /// Adds what this replica itself holds, in the order of writes and before what others hold.
+    /// Adds what this replica itself holds, the newest change first, and then what others hold. A
+    /// piece carries what is there when it is read, so whatever newer changes left in its place must
+    /// have arrived before, with their origins; that of an overlapped older change was everywhere
+    /// before the newer one got its number.
     pub(super) fn collect_own(&mut self, cx: &mut Cx<'_>) {
         let canaries = &cx.config.canaries;
         if canaries.skip_reconcile {
@@ -80,7 +83,15 @@ impl Primary {
         }
         let others = std::mem::take(&mut self.reconcile.pieces);
         let held: Vec<_> = cx.store.unstable.iter().collect();
-        for held in held {
+        let oldest_first = cx.config.canaries.oldest_piece_first;
+        let order = |at| {
+            if oldest_first {
+                at
+            } else {
+                held.len() - 1 - at
+            }
+        };
+        for held in (0..held.len()).map(|at| held[order(at)]) {
             // Its data is here: a primary since may have had no note of it.
             if held.origin.session != SessionId(0) {
                 cx.store.windows.note(self.term, held.origin);

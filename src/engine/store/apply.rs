@@ -89,6 +89,7 @@ impl Store {
             if fresh {
                 self.windows.forget(job.origin);
             }
+            self.unstable.disown(job.seq);
             self.finish(&job, errno, out);
             return;
         }
@@ -142,6 +143,7 @@ impl Store {
             if apply.fresh {
                 self.windows.forget(apply.job.origin);
             }
+            self.unstable.disown(apply.job.seq);
             let owner = apply.owner;
             self.done.push(Done::Applied { owner, errno });
         }
@@ -222,9 +224,12 @@ impl Store {
         if apply.intent {
             self.intents.leave(apply.job.extent.region());
         }
-        if errno != 0 && apply.fresh {
-            // It did not take effect, and is tried again if it is sent again.
-            self.windows.forget(apply.job.origin);
+        if errno != 0 {
+            // It did not take effect, and is tried again if it is sent again, be it in a later term.
+            if apply.fresh {
+                self.windows.forget(apply.job.origin);
+            }
+            self.unstable.disown(apply.job.seq);
         }
         let owner = apply.owner;
         self.done.push(Done::Applied { owner, errno });

@@ -78,6 +78,10 @@ impl Store {
     /// With `all`, every intent stays (the replica is not in sync), else those that are not exact.
     pub fn take_stock(&mut self, base: Seq, all: bool) {
         self.unstable.take_stock(base);
+        if !self.unstable.is_exact() {
+            // What was noted may have been forgotten with its place in the list.
+            self.windows.missed_changes();
+        }
         self.first = self.first.max(base);
         if all || !self.unstable.is_exact() {
             self.intents.hold_all();

@@ -216,3 +216,77 @@ fn a_replica_that_is_admitted_again_at_a_start_keeps_its_place() {
     w.write(1, 4096, &block(2));
     w.assert_equal(&[0, 1]);
 }
+
+/// O2 is on S1, not on S2, where an older change O1 of the same place is held as well. S1 takes over
+/// and dies as soon as its first piece of that place is on S2; S2 takes over, a client sees O2 and
+/// overwrites it, and O2 is sent again. What is read then: 6 is right.
+fn older_piece(canaries: Canaries) -> u8 {
+    let mut w = World::with(5, 3, 16 * MIB, true, canaries);
+    w.promote(0);
+    w.run();
+    w.write(3, 4096, &block(1));
+    w.write(4, 8192, &block(1));
+    // One write is slow on node 0's disk: nothing after it is stable.
+    w.nodes[0].hold_disk = true;
+    w.write_begin(3, 40960, &block(9));
+    w.run();
+    w.nodes[0].hold_disk = false;
+    w.write(3, 4096, &block(2));
+    w.hold.push((0, 2));
+    let o2 = w.write_begin(4, 4096, &block(5));
+    w.run();
+    assert_eq!(w.data(1, 4096, 4096), block(5));
+    assert_eq!(w.data(2, 4096, 4096), block(2));
+    w.kill(0);
+    w.hold.clear();
+    w.cut(4, 1);
+    w.cut(4, 2);
+    w.hold_changed = true;
+    w.promote(1);
+    w.pass(D * 3);
+    assert_eq!(w.data(2, 4096, 4096), block(5));
+    w.kill(1);
+    w.hold_changed = false;
+    w.promote(2);
+    w.pass(D * 6);
+    assert_eq!(w.read(2, 4096, 4096), block(5));
+    w.write(2, 4096, &block(6));
+    assert_eq!(w.result(4, o2), None);
+    w.heal();
+    w.pass(D * 6);
+    assert_eq!(w.result(4, o2), Some(0));
+    w.read(3, 4096, 4096)[0]
+}
+
+#[test]
+fn a_piece_brings_no_newer_change_without_its_origin() {
+    assert_eq!(older_piece(Canaries::default()), 6);
+    let broken = Canaries {
+        oldest_piece_first: true,
+        ..Canaries::default()
+    };
+    assert_eq!(older_piece(broken), 5);
+}
+
+#[test]
+fn a_write_that_fails_after_its_term_is_not_applied() {
+    for stores in [1, 2] {
+        let mut w = World::with(4, stores, 16 * MIB, true, Canaries::default());
+        w.promote(0);
+        w.run();
+        w.write(3, 4096, &block(1));
+        w.flush(3);
+        w.nodes[0].hold_disk = true;
+        let tag = w.write_begin(3, 4096, &block(2));
+        w.run();
+        assert_eq!(w.result(3, tag), None);
+        // The term ends, the same run of the daemon has the next one, and then the write fails.
+        w.promote(0);
+        w.run();
+        w.fail_first(0);
+        w.release_disk(0);
+        w.pass(D * 6);
+        assert_eq!(w.result(3, tag), Some(0));
+        assert_eq!(w.read(3, 4096, 4096), block(2));
+    }
+}

@@ -65,6 +65,8 @@ pub(super) struct World {
     held: Vec<Item>,
     /// The word that all has been reconciled waits.
     pub hold_reconciled: bool,
+    /// Acknowledgements of changes wait.
+    pub hold_changed: bool,
     pub hold_log: bool,
     pub held_log: Vec<(Index, VolumeChange)>,
     pub notes: Vec<(usize, Note)>,
@@ -117,6 +119,7 @@ impl World {
             hold: Vec::new(),
             held: Vec::new(),
             hold_reconciled: false,
+            hold_changed: false,
             hold_log: false,
             held_log: Vec::new(),
             notes: Vec::new(),
@@ -211,6 +214,21 @@ impl World {
         self.run();
     }
 
+    /// The oldest operation that is held fails, without an effect.
+    pub fn fail_first(&mut self, node: usize) {
+        let (id, op) = self.nodes[node].held_disk.remove(0);
+        if let DiskOp::Write { extent, .. } = op {
+            let at = (crate::meta::layout(self.size).data + extent.offset) as usize;
+            let n = &mut self.nodes[node];
+            n.store[at..at + extent.len as usize]
+                .copy_from_slice(&n.durable[at..at + extent.len as usize]);
+        }
+        self.nodes[node].fail_disk = Some(5);
+        self.disk_done(node, id, op);
+        self.nodes[node].fail_disk = None;
+        self.run();
+    }
+
     /// As `release_disk`, but of reads only, and what comes next is held again.
     pub fn release_reads(&mut self, node: usize) {
         let held = std::mem::take(&mut self.nodes[node].held_disk);
@@ -244,9 +262,13 @@ impl World {
                     } else {
                         known.opener
                     };
-                    let told_reconciled = matches!(frame, Frame::Reconciled { .. });
-                    if self.hold.contains(&(from, to))
-                        || self.hold_reconciled && told_reconciled
+                    let waits = match frame {
+                        Frame::Reconciled { .. } => self.hold_reconciled,
+                        Frame::Changed { .. } => self.hold_changed,
+                        _ => false,
+                    };
+                    if waits
+                        || self.hold.contains(&(from, to))
                         || self.cut.contains(&(from.min(to), from.max(to)))
                     {
                         self.held.push(Item::Frame(to, link, frame, payload));
