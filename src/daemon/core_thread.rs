@@ -88,6 +88,8 @@ pub enum Ended {
     Log(io::Error),
     /// The socket or the wake-up failed.
     Network(io::Error),
+    /// The pulse had ended.
+    Pulse(io::Error),
     /// The parent is gone.
     Parent(io::Error),
 }
@@ -132,8 +134,10 @@ impl CoreThread {
                 Err(ended) => break ended,
             }
         };
-        self.setup.pulse.stop();
-        ended
+        match (ended, self.setup.pulse.stop()) {
+            (Ended::Stopped, Err(error)) => Ended::Pulse(error),
+            (ended, _) => ended,
+        }
     }
 
     fn turn(&mut self) -> Result<(), Ended> {

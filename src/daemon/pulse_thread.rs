@@ -48,6 +48,8 @@ pub struct PulseSetup {
     pub core: Waker,
     /// Woken when a lease begins anew, so that answers that wait for it leave.
     pub reactor: Handle,
+    /// Dropped when the thread has ended, whyever.
+    pub end: Box<dyn Send>,
 }
 
 /// How the pulse fares: for status and `qualify`.
@@ -73,7 +75,7 @@ pub struct PulseHandle {
     /// How it fares.
     pub figures: Arc<PulseFigures>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl PulseHandle {
@@ -86,14 +88,18 @@ impl PulseHandle {
     }
 
     /// Ends the thread. No heartbeat is sent afterwards.
-    pub fn stop(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// It had ended before, and why.
+    pub fn stop(&mut self) -> io::Result<()> {
         self.stop.store(true, Ordering::Release);
         self.waker.wake();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the pulse's thread had panicked");
-        }
+        let ended = self.thread.take().map(JoinHandle::join);
+        ended.unwrap_or(Ok(Ok(()))).unwrap_or_else(|_| {
+            let why = "its thread panicked; what it said is above";
+            Err(io::Error::other(why))
+        })
     }
 }
 
@@ -140,11 +146,10 @@ pub fn start(setup: PulseSetup) -> io::Result<PulseHandle> {
     let thread = thread::Builder::new().name("pulse".into()).spawn(move || {
         super::priority::raise("pulse", super::priority::PULSE);
         while !stopping.load(Ordering::Acquire) {
-            if pulse.turn(&wakes).is_err() {
-                // Without its socket or timer the node is silent; the others act on that.
-                return;
-            }
+            // Without its socket or timer the node is silent; the others act on that.
+            pulse.turn(&wakes)?;
         }
+        Ok(())
     })?;
     Ok(PulseHandle {
         inbox,

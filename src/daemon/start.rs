@@ -72,7 +72,13 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
         .map_err(|error| Stopped::crash("log writer", error))?;
     let reactor_thread = thread::Builder::new()
         .name("reactor".into())
-        .spawn(move || reactor.run())
+        .spawn({
+            let end = EndsAll(post.clone());
+            move || {
+                let _end = end;
+                reactor.run()
+            }
+        })
         .map_err(|error| Stopped::crash("reactor", error))?;
     let pulse = pulse_thread::start(PulseSetup {
         pulse: Pulse::new(
@@ -97,6 +103,7 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
         stall: parts.timing.stall,
         core: inbox.waker().clone(),
         reactor: handle.clone(),
+        end: Box::new(EndsAll(post.clone())),
     })
     .map_err(|error| Stopped::crash("pulse", error))?;
 
@@ -136,6 +143,7 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
     match (served, ended, reactor_ended) {
         (Err(error), _, _) => Err(error),
         (_, Ok(Ended::Log(error)), _) => Err(Stopped::crash("writing the cluster log", error)),
+        (_, Ok(Ended::Pulse(error)), _) => Err(Stopped::crash("the pulse", error)),
         (_, Ok(Ended::Network(error)), _) => Err(Stopped::crash("the core's socket", error)),
         (_, Ok(Ended::Parent(error)), _) => Err(Stopped::crash("telling the parent", error)),
         (_, _, Ok(Err(error))) => Err(Stopped::crash("the reactor", error)),
@@ -144,6 +152,18 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
             why: "a thread panicked; what it said is above".into(),
             code: 1,
         }),
+    }
+}
+
+/// Stops the daemon when the thread that holds it ends, be it by a panic. Without its data path a
+/// node would keep its lease and its volumes and answer nobody; without its pulse it would be silent
+/// for good.
+struct EndsAll(Post<CoreInput>);
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        // A core that has ended needs no telling.
+        let _ended = self.0.send(CoreInput::Stop);
     }
 }
 
@@ -203,5 +223,24 @@ fn lock_memory() {
     use rustix::mm::{MlockAllFlags, mlockall};
     if let Err(error) = mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE) {
         tracing::warn!(%error, "memory is not locked: raise LimitMEMLOCK");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_thread_stops_the_daemon() {
+        for panics in [false, true] {
+            let (post, inbox) = Inbox::<CoreInput>::new().unwrap();
+            let end = EndsAll(post.clone());
+            let thread = thread::spawn(move || {
+                let _end = end;
+                assert!(!panics, "on purpose");
+            });
+            assert_eq!(thread.join().is_err(), panics);
+            assert!(matches!(inbox.next(), Ok(Some(CoreInput::Stop))));
+        }
     }
 }
