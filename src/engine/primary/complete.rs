@@ -24,6 +24,11 @@ impl Primary {
         op.local = false;
         if errno != 0 {
             op.errno = errno;
+            let extent = op.blocks;
+            // One that is resynced may have stored and flushed it, and is not in line any more.
+            for peer in self.peers.iter().filter(|peer| !peer.state.is_in_sync()) {
+                cx.store.mark_reported(peer.node, extent);
+            }
             self.write_failed(errno, cx);
         }
         // The failure may have taken away what it waited for, and ended it.

@@ -93,7 +93,7 @@ impl Store {
             self.finish(&job, errno, out);
             return;
         }
-        if job.seq == Seq(0) && self.is_written(region) && !self.intents.is_activating(region) {
+        if job.seq == Seq(0) && self.is_proven(region) {
             let apply = self.insert(job, Stage::Started, false, 0);
             self.applies.at(apply).intent = false;
             self.start(apply, out);
@@ -107,6 +107,7 @@ impl Store {
         if self.bitmaps.set_written(region) {
             bits |= WRITTEN;
         }
+        bits |= self.take_unproven(region);
         match self.intents.enter(region, job.seq, self.watermark(), bits) {
             Use::Active => {
                 let apply = self.insert(job, Stage::Started, fresh, bits);
@@ -125,6 +126,29 @@ impl Store {
                 self.write_pages(out);
             }
         }
+    }
+
+    /// Whether the region is known as written, durably.
+    fn is_proven(&self, region: u32) -> bool {
+        let starved = |&at: &u32| {
+            let apply = self.applies.get(at);
+            apply.is_some_and(|a| a.stage == Stage::Starved && a.job.extent.region() == region)
+        };
+        let waits = self.starved && self.waiting.iter().any(starved);
+        let dropped = self.unproven.iter().any(|&(of, _)| of == region);
+        let activating = self.intents.is_activating(region);
+        self.is_written(region) && !(activating || waits || dropped)
+    }
+
+    /// The bits that changes of the region left behind when they were dropped.
+    fn take_unproven(&mut self, region: u32) -> u16 {
+        let mut bits = 0;
+        self.unproven.retain(|&(of, kinds)| {
+            let other = of != region;
+            bits |= if other { 0 } else { kinds };
+            other
+        });
+        bits
     }
 
     /// Notes a change whose data this replica has already: a primary's reconciling.
@@ -155,6 +179,8 @@ impl Store {
             let apply = self.applies.remove(at);
             if apply.stage == Stage::Recording {
                 self.intents.leave(apply.job.extent.region());
+            } else if apply.bits != 0 {
+                self.unproven.push((apply.job.extent.region(), apply.bits));
             }
             if apply.fresh {
                 self.windows.forget(apply.job.origin);

@@ -104,6 +104,9 @@ pub(super) struct Store {
     applies: Slab<Apply>,
     /// Applies that wait for a slot or for a record, oldest first.
     waiting: Vec<u32>,
+    /// Bits, by region, of changes that were dropped before they had a slot: set in memory, with no
+    /// intent that stands for them. The next change of the region has to.
+    unproven: Vec<(u32, u16)>,
     scratch: Vec<u32>,
     flushes: Slab<FlushWait>,
     compares: Slab<Compare>,
@@ -150,6 +153,7 @@ impl Store {
             pages: Pages::new(),
             applies: Slab::new(256),
             waiting: Vec::with_capacity(256),
+            unproven: Vec::new(),
             scratch: Vec::with_capacity(256),
             flushes: Slab::new(16),
             compares: Slab::new(16),

@@ -1,5 +1,7 @@
 //! The store by itself, on a disk that does what it is told when it is told.
 
+mod slots;
+
 use super::*;
 use crate::engine::io::Effect;
 use crate::meta::recovered::{Bits, DirtySlot};

@@ -359,3 +359,45 @@ fn canaries_break_what_they_say() {
     w.pass(D * 10);
     assert_ne!(w.data(0, 0, 8 * 4096), w.data(1, 0, 8 * 4096));
 }
+
+#[test]
+fn a_change_that_fails_here_after_the_replica_flushed_it_is_brought_in_line() {
+    let mut w = World::serving(2, 2, 32 * MIB);
+    for region in 0..4 {
+        w.write(0, region * MIB, &vec![1; 1 << 20]);
+    }
+    w.pass(D);
+    w.cut(0, 1);
+    w.pass(D * 3);
+    assert!(!w.record.replicas[1].state.is_in_sync());
+    // Many small differences.
+    for at in 0..256 {
+        w.write(0, MIB + at * 8192, &block(2));
+    }
+    let place = MIB + 4096;
+    assert!(w.volume(0).is_active(1));
+    w.nodes[0].hold_disk = true;
+    w.heal();
+    w.pass(D / 2);
+    // The disk of the primary, the only copy, is slow with this one and will fail it.
+    w.nodes[0].fail_disk = Some(5);
+    let tag = w.write_begin(0, place, &block(3));
+    w.run();
+    w.nodes[0].fail_disk = None;
+    assert_eq!(w.data(0, place, 4096), block(1));
+    assert_eq!(w.data(1, place, 4096), block(3));
+    let dirty = |w: &World| w.volume(0).dirty(NodeId(1)).unwrap().1.get(place / 4096);
+    assert!(dirty(&w));
+    for _ in 0..90 {
+        w.release_reads(0);
+    }
+    assert!(!dirty(&w), "not flushed yet");
+    assert!(!w.record.replicas[1].state.is_in_sync());
+    assert_eq!(w.result(0, tag), None);
+    w.fail_first(0);
+    w.release_disk(0);
+    w.pass(D * 30);
+    assert_eq!(w.result(0, tag), Some(5));
+    assert!(w.record.replicas[1].state.is_in_sync());
+    w.assert_equal(&[0, 1]);
+}
