@@ -304,6 +304,14 @@ impl Volume {
         self.store.as_ref()?.dirty(replica)
     }
 
+    /// As if the store's table of intents were so small: for tests.
+    #[cfg(test)]
+    pub fn narrow(&mut self, limit: usize) {
+        if let Some(store) = &mut self.store {
+            store.narrow(limit);
+        }
+    }
+
     /// As if the primary had given out so many more numbers: for tests.
     #[cfg(test)]
     pub fn give_out(&mut self, count: u64) {

@@ -214,7 +214,7 @@ impl Primary {
 
     /// Gives a change its place in the order of writes, and sends it everywhere at once.
     pub(super) fn sequence(&mut self, id: u32, cx: &mut Cx<'_>) {
-        if self.is_crowded() {
+        if self.is_crowded() || (self.ops.at(id).kind == Kind::Change && self.is_tight(cx)) {
             if self.crowded.is_empty() {
                 // Who holds it up is looked for.
                 self.alert = true;
@@ -306,11 +306,22 @@ impl Primary {
             || self.by_seq[self.seq.next().0 as usize % RING] != NONE
     }
 
-    /// Sequences what waited until fewer changes are unstable. Whether there was any.
+    /// Whether a change may find no slot before all is reconciled. With a number, and without a slot
+    /// until what is held is released, it would keep from being stable what that waits for.
+    fn is_tight(&self, cx: &Cx<'_>) -> bool {
+        !self.told_self && !cx.store.has_room()
+    }
+
+    /// Sequences what waited until fewer changes are unstable, or until there is room for it. Whether
+    /// there was any.
     pub(super) fn uncrowd(&mut self, cx: &mut Cx<'_>) -> bool {
         let mut any = false;
         while !self.is_crowded() {
-            let Some(id) = self.crowded.pop_front() else {
+            let tight = self.is_tight(cx);
+            let goes =
+                |&id: &u32| !tight || self.ops.get(id).is_some_and(|op| op.kind != Kind::Change);
+            let next = self.crowded.iter().position(goes);
+            let Some(id) = next.and_then(|at| self.crowded.remove(at)) else {
                 break;
             };
             any = true;

@@ -18,6 +18,14 @@ use crate::types::Seq;
 /// Active regions above which records clear others along the way: what is left then has room for
 /// everything that a replica brings along from an earlier time.
 const ACTIVE_SOFT: usize = SLOTS / 4 * 3;
+/// Active regions beyond which a region gets a slot only from one that can be cleared. The rest is
+/// for what comes while regions are held: a table that was full when its daemon or its power went
+/// would take no change of another region until everything is reconciled, and without such changes
+/// it may never be.
+const ACTIVE_HARD: usize = SLOTS / 8 * 7;
+/// So many regions more may become active while others are held; each crash in between takes as many
+/// of the rest.
+const RESERVE: usize = 128;
 const NONE: u16 = u16::MAX;
 
 const _: () = assert!(SLOTS < NONE as usize);
@@ -51,6 +59,9 @@ pub(super) struct Intents {
     record: u64,
     hand: usize,
     active: usize,
+    /// Active regions beyond which none is added: in normal running, and now.
+    hard: usize,
+    limit: usize,
     /// Regions that the next record takes up around each one that is asked for, itself included:
     /// the more, the more records were needed since everything was last cleared.
     ahead: u32,
@@ -80,8 +91,11 @@ impl Intents {
                 None => free.push(at as u16),
             }
         }
+        let active = SLOTS - free.len();
         Self {
-            active: SLOTS - free.len(),
+            active,
+            hard: ACTIVE_HARD,
+            limit: limit_beside(active),
             slots,
             index,
             free,
@@ -105,12 +119,10 @@ impl Intents {
     pub fn enter(&mut self, region: u32, seq: Seq, watermark: Seq, bits: u16) -> Use {
         let mut at = self.index[region as usize];
         if at == NONE {
-            at = match self.free.pop() {
+            let free = self.has_room().then(|| self.free.pop()).flatten();
+            at = match free.or_else(|| self.evict(watermark)) {
                 Some(at) => at,
-                None => match self.evict(watermark) {
-                    Some(at) => at,
-                    None => return Use::Full,
-                },
+                None => return Use::Full,
             };
             self.take(at, region);
             self.next.push((at, Some(region)));
@@ -180,6 +192,7 @@ impl Intents {
 
     /// All of them stay.
     pub fn hold_all(&mut self) {
+        self.limit = self.limit.max(limit_beside(self.active));
         for slot in &mut self.slots {
             slot.held |= slot.state != State::Free;
         }
@@ -187,6 +200,7 @@ impl Intents {
 
     /// What was held has been reconciled by changes up to `through`.
     pub fn release(&mut self, through: Seq) {
+        self.limit = self.hard;
         for slot in &mut self.slots {
             if slot.held {
                 slot.held = false;
@@ -229,6 +243,17 @@ impl Intents {
     /// Whether there are so many that clearing should be helped along.
     pub fn is_crowded(&self) -> bool {
         self.active > ACTIVE_SOFT
+    }
+
+    /// Whether another region gets a slot although none can be cleared.
+    pub fn has_room(&self) -> bool {
+        self.active < self.limit
+    }
+
+    /// As if the table were so small: for tests.
+    #[cfg(test)]
+    pub fn narrow(&mut self, limit: usize) {
+        (self.hard, self.limit) = (limit, limit);
     }
 
     /// How many are active.
@@ -278,6 +303,18 @@ impl Intents {
     }
 }
 
+/// The limit while `held` regions stay.
+const fn limit_beside(held: usize) -> usize {
+    let limit = held + RESERVE;
+    if limit < ACTIVE_HARD {
+        ACTIVE_HARD
+    } else if limit < SLOTS {
+        limit
+    } else {
+        SLOTS
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,6 +345,34 @@ mod tests {
         }
         assert_eq!(intents.active(), 0);
         assert_eq!(ask(&mut intents, 5), 1);
+    }
+
+    #[test]
+    fn what_is_held_leaves_room_for_others() {
+        let mut table = vec![None; SLOTS];
+        for (region, slot) in (0..SLOTS as u32 - 200).zip(&mut table) {
+            *slot = Some(region);
+        }
+        let mut intents = Intents::new(table, 0, 10_000);
+        let mut region = 5000;
+        let mut fill = |intents: &mut Intents| {
+            let mut taken = 0;
+            while intents.enter(region, Seq(9), Seq(0), 0) != Use::Full {
+                intents.leave(region);
+                region += 1;
+                taken += 1;
+            }
+            taken
+        };
+        assert_eq!(fill(&mut intents), RESERVE);
+        // Its daemon starts again before all is reconciled, or another primary takes it up.
+        intents.hold_all();
+        assert_eq!(fill(&mut intents), 200 - RESERVE);
+        intents.hold_all();
+        assert_eq!(fill(&mut intents), 0);
+        // In normal running none of the reserve is used.
+        let mut intents = self::table();
+        assert_eq!(fill(&mut intents), ACTIVE_HARD);
     }
 
     #[test]

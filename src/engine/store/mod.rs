@@ -216,6 +216,17 @@ impl Store {
         Some((absent.since, &absent.bits))
     }
 
+    /// Whether a change of a region that is not active gets a slot at once.
+    pub fn has_room(&self) -> bool {
+        self.intents.has_room()
+    }
+
+    /// As if the table of intents were so small: for tests.
+    #[cfg(test)]
+    pub fn narrow(&mut self, limit: usize) {
+        self.intents.narrow(limit);
+    }
+
     /// Whether nothing of an earlier primary or link is on the disk's way any more.
     pub fn is_drained(&self) -> bool {
         self.applies.len() == 0 && self.disk.reads() == 0

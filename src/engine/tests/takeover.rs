@@ -290,3 +290,29 @@ fn a_write_that_fails_after_its_term_is_not_applied() {
         assert_eq!(w.read(3, 4096, 4096), block(2));
     }
 }
+
+#[test]
+fn a_full_table_does_not_keep_a_new_primary_from_reconciling() {
+    let mut w = World::serving(2, 2, 16 * MIB);
+    for region in 0..4 {
+        w.write(0, region * MIB, &block(1));
+    }
+    w.kill(0);
+    w.kill(1);
+    w.start(0);
+    w.start(1);
+    // The pieces are on their way while a client asks for another region.
+    w.hold_changed = true;
+    w.promote(1);
+    assert!(w.volume(1).serving().is_some());
+    w.nodes[1].volume.as_mut().unwrap().narrow(4);
+    let tag = w.write_begin(1, 9 * MIB, &block(2));
+    w.run();
+    assert_eq!(w.result(1, tag), None);
+    w.hold_changed = false;
+    w.release_frames();
+    w.pass(D * 40);
+    assert_eq!(w.result(1, tag), Some(0));
+    w.pass(D * 10);
+    w.assert_equal(&[0, 1]);
+}

@@ -125,3 +125,40 @@ fn a_copy_waits_while_its_region_waits_for_a_slot() {
         );
     }
 }
+
+/// A store whose table was full when its daemon or its power went.
+fn full_after_a_restart() -> Disk {
+    let mut active = vec![None; ring::SLOTS];
+    for (region, slot) in (0..).zip(&mut active[..ring::SLOTS - 512]) {
+        *slot = Some(region);
+    }
+    Disk::new(Recovered {
+        term: Term(1),
+        seq: Seq(5),
+        active,
+        ..recovered()
+    })
+}
+
+#[test]
+fn a_primary_whose_table_was_full_takes_changes_of_other_regions() {
+    let mut disk = full_after_a_restart();
+    disk.change(5000, 0);
+    disk.run();
+    assert!(!disk.store.starved);
+}
+
+#[test]
+fn a_resynced_replica_whose_table_was_full_takes_changes_of_other_regions() {
+    let mut disk = full_after_a_restart();
+    disk.store.set_behind();
+    disk.store.take_stock(Seq(1 << 40), true);
+    for region in 5000..6000 {
+        disk.change(region, 0);
+        let stable = Seq(disk.seq - 1);
+        disk.store.set_watermarks(stable, stable, &mut disk.out);
+        disk.store.clear_idle(&mut disk.out);
+        disk.run();
+        assert!(!disk.store.starved, "region {region}");
+    }
+}
