@@ -152,16 +152,3 @@ fn a_store_that_was_lost_is_made_anew_and_filled() {
         recovers(&dir);
     }
 }
-
-#[test]
-fn a_node_that_lost_everything_is_filled() {
-    let _alone = alone();
-    for node in ["n1", "n2"] {
-        let dir = made("replaced-node");
-        for file in ["data.store", "cluster-log"] {
-            fs::remove_file(dir.join(node).join(file)).expect("file");
-        }
-        init(&dir, node).tells(0, &["created", "data.store", "cluster-log"]);
-        recovers(&dir);
-    }
-}
