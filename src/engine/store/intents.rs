@@ -23,8 +23,8 @@ const ACTIVE_SOFT: usize = SLOTS / 4 * 3;
 /// would take no change of another region until everything is reconciled, and without such changes
 /// it may never be.
 const ACTIVE_HARD: usize = SLOTS / 8 * 7;
-/// So many regions more may become active while others are held; each crash in between takes as many
-/// of the rest.
+/// So many regions more may become active while others are held; each crash, or new link to a
+/// primary, before all is reconciled takes up to as many of the rest.
 const RESERVE: usize = 128;
 const NONE: u16 = u16::MAX;
 

@@ -128,14 +128,16 @@ fn a_copy_waits_while_its_region_waits_for_a_slot() {
 
 /// A store whose table was full when its daemon or its power went.
 fn full_after_a_restart() -> Disk {
-    let mut active = vec![None; ring::SLOTS];
-    for (region, slot) in (0..).zip(&mut active[..ring::SLOTS - 512]) {
-        *slot = Some(region);
+    // As full as a run can make it.
+    let mut run = Disk::new(recovered());
+    for region in 0..ring::SLOTS as u64 {
+        run.change(region, 0);
+        run.run();
     }
     Disk::new(Recovered {
         term: Term(1),
         seq: Seq(5),
-        active,
+        active: run.table(),
         ..recovered()
     })
 }
