@@ -33,6 +33,8 @@ pub enum ToPulse {
         /// This node's new one.
         incarnation: Incarnation,
     },
+    /// `PulseEvent::Enrolled`
+    Enrolled(bool),
     /// `PulseEvent::View`
     View {
         /// Its number.
@@ -57,6 +59,7 @@ impl ToPulse {
                 certificate,
             },
             Self::Adopt { incarnation } => PulseEvent::Adopt { incarnation },
+            Self::Enrolled(enrolled) => PulseEvent::Enrolled(enrolled),
             Self::View { number } => PulseEvent::View { number },
             Self::Stalled(stalled) => PulseEvent::Stalled(stalled),
         }
@@ -192,6 +195,7 @@ pub fn route_core(effect: CoreEffect, mut io: impl FnMut(CoreIo), mut signal: im
             signal(Signal::Volume(ToVolume::Incarnation(incarnation)));
             signal(Signal::Pulse(ToPulse::Adopt { incarnation }));
         }
+        CoreEffect::Enrolled(enrolled) => signal(Signal::Pulse(ToPulse::Enrolled(enrolled))),
         CoreEffect::Record(record) => {
             io(CoreIo::Record(record.clone()));
             signal(Signal::Volume(ToVolume::Record(record)));

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most nodes a cluster may have (design: 2 to 128).
 pub const NODES_MAX: usize = 128;
+/// Most nodes that vote in the cluster log; the others learn.
+pub const VOTERS_MAX: usize = 7;
 /// Most replicas a volume may have, the primary's included.
 pub const REPLICAS_MAX: usize = 8;
 /// The last incarnation that there may be: session numbers have room for it.
@@ -48,9 +50,22 @@ id!(
     /// re-admission; 0 is never used by a node that runs.
     Incarnation(u64)
 );
+
+impl Incarnation {
+    /// Whether a node can have it: one that leaves no larger one is not true.
+    #[must_use]
+    pub fn is_possible(self) -> bool {
+        self < INCARNATION_MAX
+    }
+}
+
 id!(
     /// One boot of a machine (derived from `/proc/sys/kernel/random/boot_id`).
     BootId(u128)
+);
+id!(
+    /// One file of a node's cluster log: one that is made anew is another one.
+    LogId(u64)
 );
 id!(
     /// A volume.

@@ -84,6 +84,11 @@ impl News {
                     .with("peer", name)
                     .with("incarnation", incarnation.0)
             }
+            CoreNote::Enrolled { node } => {
+                let name = node_name(config, node);
+                let text = format!("{name} votes with a new cluster log");
+                Self::new("enrolled", text).with("peer", name)
+            }
             CoreNote::Volume {
                 index,
                 volume,

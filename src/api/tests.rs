@@ -60,7 +60,11 @@ fn status_and_health() {
         let told: Status = client.get("/v1/status").await.unwrap();
         assert_eq!(told.health, Health::Unavailable);
         let volumes: Vec<crate::status::VolumeStatus> = client.get("/v1/volumes").await.unwrap();
-        assert!(volumes.is_empty());
+        let [data] = &volumes[..] else {
+            panic!("{volumes:?}");
+        };
+        assert_eq!(data.name, "data");
+        assert!(data.primary.is_none() && data.replicas.is_empty() && data.waiting.is_some());
     });
 }
 
@@ -111,11 +115,11 @@ fn what_is_wrong_is_refused_with_a_sentence() {
         let promote = "/v1/volumes/data/promote";
         for (path, body, says) in [
             (
-                "/v1/volumes/data/demote",
+                "/v1/volumes/other/demote",
                 json!({}),
-                "there is no volume \"data\"",
+                "there is no volume \"other\"",
             ),
-            (promote, json!({"node": "n2"}), "there is no volume"),
+            (promote, json!({"node": "n2"}), "has no primary"),
             (promote, json!({"nod": "n2"}), "send {\"node\": NAME}"),
             (promote, json!([]), "send {\"node\": NAME}"),
             ("/v1/nothing", json!({}), "GET /v1/health"),

@@ -1,8 +1,8 @@
-//! The files of a node, made for a new cluster, or in place of stores that were lost.
+//! The files of a node, made for a new cluster, or in place of those that were lost.
 //!
 //! The log is made last: where it is, everything was. So an attempt that was cut off may simply be
-//! repeated, and finds the stores that it made before. A store that is made later draws a number of
-//! its own, by which the cluster knows that it is another one and empty.
+//! repeated, and finds the stores that it made before. A store or a log that is made later draws a
+//! number of its own, by which the cluster knows that it is another one and empty.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,14 +12,15 @@ use std::time::{Duration, SystemTime};
 use config::{Config, Store, Volume};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::member::log::{self, Geometry};
+use crate::member::log::{self, Birth, Geometry};
 use crate::meta::PAGE;
 use crate::meta::store::{self, Identity};
-use crate::types::{INCARNATION_MAX, Incarnation, NodeId, StoreId, VolumeId};
+use crate::types::{INCARNATION_MAX, Incarnation, LogId, NodeId, StoreId, VolumeId};
 
 // What the configuration accepts, everything else can hold.
 const _: () = assert!(
     config::NODES_MAX == crate::types::NODES_MAX
+        && config::VOTERS_MAX <= crate::types::VOTERS_MAX
         && config::REPLICAS_MAX == crate::types::REPLICAS_MAX
         && config::VOLUME_SIZE_MAX <= crate::types::VOLUME_MAX
 );
@@ -96,7 +97,7 @@ fn node_id(index: usize) -> NodeId {
     NodeId(u8::try_from(index).expect("a configuration has at most `NODES_MAX` nodes"))
 }
 
-/// Whether it was made now; otherwise an attempt that was cut off has made it.
+/// Whether it was made now; otherwise this node has it already.
 fn make_store(
     config: &Config,
     volume: &Volume,
@@ -109,9 +110,10 @@ fn make_store(
     let mut told = |done, all| progress(&store.path, done, all);
     match store::create(&store.path, &identity, &mut told) {
         Ok(()) => Ok(true),
+        // Made by an attempt that was cut off, or by a node that has lost its log since.
         Err(error) => match store::open(&store.path, &identity, Duration::ZERO) {
-            Ok(opened) if opened.recovered.term.0 == 0 => Ok(false),
-            _ => Err(error.to_string()),
+            Ok(_) => Ok(false),
+            Err(_) => Err(error.to_string()),
         },
     }
 }
@@ -123,8 +125,12 @@ fn make_log(config: &Config, path: &Path) -> Result<(), String> {
     let said = |error: io::Error| format!("{}: {error}", path.display());
     let mut image = vec![0; Geometry::DAEMON.pages() as usize * PAGE];
     let node = node_id(config.node.index);
-    let used = incarnations_used(SystemTime::now());
-    for page in log::format_above(config.cluster.id, node, Geometry::DAEMON, used) {
+    let drawn = getrandom::u64().map_err(|error| format!("random numbers: {error}"))?;
+    let birth = Birth {
+        id: LogId(drawn),
+        used: incarnations_used(SystemTime::now()),
+    };
+    for page in log::format(config.cluster.id, node, Geometry::DAEMON, birth) {
         let start = page.number as usize * PAGE;
         image[start..start + PAGE].copy_from_slice(&page.bytes[..]);
     }

@@ -91,6 +91,7 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
                 boot: parts.boot,
                 incarnation,
                 forbidden: core.promises(),
+                enrolled: core.is_enrolled(),
                 canaries: Canaries::default(),
             },
             clock::now(),

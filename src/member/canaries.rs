@@ -26,6 +26,10 @@ pub struct Canaries {
     pub acknowledge_before_durable: bool,
     /// A vote counts, and is told, before it is durable.
     pub vote_before_durable: bool,
+    /// A log that was made anew counts like the one that was lost.
+    pub trust_any_log: bool,
+    /// A voter whose log was made anew acknowledges heartbeats before it knows what it has promised.
+    pub acknowledge_unenrolled: bool,
     /// A voter votes twice in a term.
     pub double_vote: bool,
 }

@@ -1,10 +1,12 @@
 //! Entries of the cluster log.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::io::{Member, Proposal};
 use crate::record::{VolumeChange, VolumeRecord};
-use crate::types::{Incarnation, Index, NodeId, VolumeId};
+use crate::types::{Incarnation, Index, LogId, NodeId, VolumeId};
 
 /// Most bytes of an encoded entry: it fits a message and a page with room to spare.
 pub(super) const ENTRY_MAX: usize = 1100;
@@ -36,6 +38,15 @@ pub(super) enum Command {
     },
     /// A new volume.
     Create(VolumeRecord),
+    /// The first entry of every log: whose logs the cluster began with.
+    Found(BTreeMap<NodeId, LogId>),
+    /// A voter has a new log in the place of one that was lost: from now on that one counts.
+    Enroll {
+        /// Who.
+        node: NodeId,
+        /// Which log.
+        log: LogId,
+    },
 }
 
 impl Command {
@@ -53,7 +64,24 @@ impl Command {
                 let older = member.incarnation.0.saturating_sub(1);
                 (older > 0).then_some((member.node, Incarnation(older), true))
             }
-            Self::Noop | Self::Volume { .. } | Self::Create(_) => None,
+            Self::Noop
+            | Self::Volume { .. }
+            | Self::Create(_)
+            | Self::Found(_)
+            | Self::Enroll { .. } => None,
+        }
+    }
+
+    /// The run that it takes out of the view, or in.
+    pub(super) const fn incarnation(&self) -> Option<Incarnation> {
+        match self {
+            Self::Exclude { incarnation, .. } => Some(*incarnation),
+            Self::Admit(member) => Some(member.incarnation),
+            Self::Noop
+            | Self::Volume { .. }
+            | Self::Create(_)
+            | Self::Found(_)
+            | Self::Enroll { .. } => None,
         }
     }
 

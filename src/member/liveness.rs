@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::io::{Member, PulseSignal};
 use super::message::{ARRIVALS_MAX, Arrival, LogEnd, Outlook, SUSPECTS_MAX, Suspect};
 use super::state::State;
-use crate::types::{BootId, Incarnation, NodeId, NodeSet, Time};
+use crate::types::{BootId, Incarnation, LogId, NodeId, NodeSet, Time};
 
 /// One node, as this node's pulse tells.
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,12 +146,6 @@ impl Liveness {
         alive
     }
 
-    /// Voters that this node hears and is heard by, itself included where it votes.
-    pub(super) fn voters_hearing(&self) -> usize {
-        let hearing = |voter: &NodeId| self.is_hearing(*voter);
-        self.voters.iter().filter(hearing).count()
-    }
-
     /// Newest incarnation of each node, as far as it is known.
     pub(super) fn incarnations(&self) -> impl Iterator<Item = (NodeId, Incarnation)> {
         let others = self
@@ -161,14 +155,9 @@ impl Liveness {
         others.filter(|(_, incarnation)| incarnation.0 > 0)
     }
 
-    /// How this node sees the others. Members first: those that an exclusion could be about.
-    pub(super) fn outlook(
-        &self,
-        state: &State,
-        term: u64,
-        leaderless: bool,
-        end: LogEnd,
-    ) -> Outlook {
+    /// How this node sees the others, as part of what it tells them. Members first: those that an
+    /// exclusion could be about.
+    pub(super) fn outlook(&self, state: &State) -> Outlook {
         let is_member = |node: &NodeId| state.member(*node).is_some();
         let members = self.seen.iter().filter(|(node, _)| is_member(node));
         let others = self.seen.iter().filter(|(node, _)| !is_member(node));
@@ -182,10 +171,15 @@ impl Liveness {
             })
             .take(SUSPECTS_MAX)
             .collect();
-        let arrivals = self
+        // Voters first: a new cluster waits for them.
+        let (voters, others): (Vec<NodeId>, Vec<NodeId>) = self
             .seen
             .keys()
-            .filter_map(|&node| self.heard(node))
+            .partition(|node| self.voters.contains(**node));
+        let arrivals = voters
+            .into_iter()
+            .chain(others)
+            .filter_map(|node| self.heard(node))
             .filter(|member| state.is_admissible(member))
             .map(|member| Arrival {
                 node: member.node,
@@ -196,12 +190,9 @@ impl Liveness {
             .collect();
         Outlook {
             incarnation: self.me.incarnation,
-            sequence: 0,
-            term,
-            leaderless,
-            end,
             suspects,
             arrivals,
+            ..Outlook::default()
         }
     }
 
@@ -259,8 +250,13 @@ impl Liveness {
         arrivals
     }
 
+    /// What another voter said last.
+    pub(super) fn told(&self, voter: NodeId) -> Option<&Outlook> {
+        self.told.get(&voter).map(|told| &told.outlook)
+    }
+
     /// Other voters that said lately that they have no leader, with the ends of their logs.
-    pub(super) fn leaderless(&self, now: Time) -> impl Iterator<Item = (NodeId, LogEnd)> {
+    pub(super) fn leaderless(&self, now: Time) -> impl Iterator<Item = (NodeId, LogId, LogEnd)> {
         let fresh = self.interval * 3;
         let told = self.told.iter();
         // A run that has ended neither votes nor stands.
@@ -270,7 +266,7 @@ impl Liveness {
         };
         told.filter(move |&(voter, told)| !over(voter, told))
             .filter(move |(_, told)| told.outlook.leaderless && now < told.at.after(fresh))
-            .map(|(&voter, told)| (voter, told.outlook.end))
+            .map(|(&voter, told)| (voter, told.outlook.log, told.outlook.end))
     }
 
     /// The largest term that a voter without a leader has mentioned.
@@ -287,7 +283,8 @@ impl Liveness {
             || self.is_dead(member)
     }
 
-    fn heard(&self, node: NodeId) -> Option<Member> {
+    /// The node, as this node's pulse hears it.
+    pub(super) fn heard(&self, node: NodeId) -> Option<Member> {
         let seen = self.seen.get(&node)?;
         (seen.incarnation.0 > 0 && !seen.suspected).then_some(Member {
             node,

@@ -3,11 +3,13 @@
 //! A message begins with who wrote it, who it is for, and how often it may still be passed on;
 //! the rest is the message itself. A node that cannot be reached is reached through one that can.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::entry::{ENTRY_MAX, Entry};
 use super::io::{MESSAGE_MAX, Proposal, ReplicaReport, VolumeProgress};
-use crate::types::{BootId, Incarnation, Index, NODES_MAX, NodeId};
+use crate::types::{BootId, Incarnation, Index, LogId, NODES_MAX, NodeId, VOTERS_MAX};
 
 /// Bytes before the message itself.
 const HEADER: usize = 3;
@@ -26,7 +28,8 @@ pub(super) const ARRIVALS_MAX: usize = 16;
 const COUNT_MAX: u64 = 1 << 48;
 
 const _: () = assert!(ENTRY_MAX <= ENTRIES_MAX && CHUNK_MAX <= ENTRIES_MAX);
-const _: () = assert!(SUSPECTS_MAX * 12 + ARRIVALS_MAX * 30 + 64 <= MESSAGE_MAX - HEADER);
+const _: () =
+    assert!(SUSPECTS_MAX * 12 + ARRIVALS_MAX * 30 + VOTERS_MAX * 11 + 80 <= MESSAGE_MAX - HEADER);
 
 /// The end of a log: compared to tell which of two is newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,7 +63,7 @@ pub(super) struct Arrival {
 }
 
 /// How a voter sees the others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outlook {
     /// The voter's incarnation and a count, which order its outlooks.
     pub(super) incarnation: Incarnation,
@@ -76,6 +79,12 @@ pub(super) struct Outlook {
     pub(super) suspects: Vec<Suspect>,
     /// Who is new.
     pub(super) arrivals: Vec<Arrival>,
+    /// Which log it has.
+    pub(super) log: LogId,
+    /// Whose logs the cluster began with, while the voter knows no more than that; none otherwise.
+    pub(super) founders: BTreeMap<NodeId, LogId>,
+    /// Its log is blank: it knows of no cluster.
+    pub(super) blank: bool,
 }
 
 /// A message.
@@ -115,6 +124,8 @@ pub(super) enum Message {
         term: u64,
         /// How far.
         matched: Index,
+        /// Which log that is.
+        log: LogId,
     },
     /// To the leader, or to one that believes that it is: the append does not fit.
     Rejected {
@@ -213,9 +224,15 @@ impl Message {
     fn is_possible(&self) -> bool {
         let counts = |term: u64, end: u64| term.max(end) <= COUNT_MAX;
         let ends = |end: &LogEnd| counts(end.term, end.index.0);
+        let outlooks = |outlook: &Outlook| {
+            let suspects = outlook.suspects.iter().map(|suspect| suspect.incarnation);
+            let arrivals = outlook.arrivals.iter().map(|arrival| arrival.incarnation);
+            let mut runs = suspects.chain(arrivals).chain([outlook.incarnation]);
+            counts(outlook.term, 0) && ends(&outlook.end) && runs.all(Incarnation::is_possible)
+        };
         match self {
-            Self::Outlook(outlook) => counts(outlook.term, 0) && ends(&outlook.end),
-            Self::Voted { term, outlook } => counts(*term, outlook.term) && ends(&outlook.end),
+            Self::Outlook(outlook) => outlooks(outlook),
+            Self::Voted { term, outlook } => counts(*term, 0) && outlooks(outlook),
             Self::Vote { term, end } => counts(*term, 0) && ends(end),
             Self::Append {
                 term,
@@ -225,9 +242,12 @@ impl Message {
             } => {
                 counts(*term, commit.0)
                     && ends(prev)
-                    && entries.iter().all(|entry| counts(entry.term, 0))
+                    && entries.iter().all(|entry| {
+                        let run = entry.command.incarnation();
+                        counts(entry.term, 0) && run.is_none_or(Incarnation::is_possible)
+                    })
             }
-            Self::Appended { term, matched } => counts(*term, matched.0),
+            Self::Appended { term, matched, .. } => counts(*term, matched.0),
             Self::Rejected { term, end } => counts(*term, end.0),
             Self::Snapshot { term, last, .. } => counts(*term, 0) && ends(last),
             Self::SnapshotTaken { term, last, .. } => counts(*term, last.0),
@@ -240,6 +260,7 @@ impl Message {
 mod tests {
     use super::super::entry::Command;
     use super::*;
+    use crate::types::INCARNATION_MAX;
 
     #[test]
     fn nonsense_is_no_message() {
@@ -251,6 +272,7 @@ mod tests {
         let mut bytes = Message::Appended {
             term: 3,
             matched: Index(4),
+            log: LogId(5),
         }
         .encode()
         .unwrap();
@@ -274,6 +296,7 @@ mod tests {
         let far = Message::Appended {
             term: 3,
             matched: Index(COUNT_MAX + 1),
+            log: LogId(5),
         };
         assert_eq!(Message::decode(&far.encode().unwrap()), None, "no such log");
         // Lengths are checked before memory is taken: this claims 2^60 entries.
@@ -286,16 +309,16 @@ mod tests {
     fn the_largest_outlook_fits() {
         let suspect = Suspect {
             node: NodeId(127),
-            incarnation: Incarnation(u64::MAX),
+            incarnation: Incarnation(INCARNATION_MAX.0 - 1),
             dead: true,
         };
         let arrival = Arrival {
             node: NodeId(127),
-            incarnation: Incarnation(u64::MAX),
+            incarnation: Incarnation(INCARNATION_MAX.0 - 1),
             boot: BootId(u128::MAX),
         };
         let outlook = Outlook {
-            incarnation: Incarnation(u64::MAX),
+            incarnation: Incarnation(INCARNATION_MAX.0 - 1),
             sequence: u64::MAX,
             term: COUNT_MAX,
             leaderless: true,
@@ -305,6 +328,9 @@ mod tests {
             },
             suspects: vec![suspect; SUSPECTS_MAX],
             arrivals: vec![arrival; ARRIVALS_MAX],
+            log: LogId(u64::MAX),
+            founders: (120..127).map(|n| (NodeId(n), LogId(u64::MAX))).collect(),
+            blank: true,
         };
         let message = Message::Voted {
             term: COUNT_MAX,

@@ -37,6 +37,7 @@ pub(super) fn next(state: &State, facts: &Facts<'_>) -> Option<Command> {
     admit_self(state, facts)
         .or_else(|| exclude(state, facts))
         .or_else(|| admit(state, facts))
+        .or_else(|| enroll(state, facts))
         .or_else(|| volumes(state, facts))
 }
 
@@ -67,6 +68,20 @@ fn admit(state: &State, facts: &Facts<'_>) -> Option<Command> {
         .into_iter()
         .filter(|member| !facts.liveness.is_given_up(facts.now, member, true));
     arrivals.next().map(Command::Admit)
+}
+
+/// A voter that came back with another log than the one that counts. It says so itself, in the run
+/// in which it is a member: what an earlier run has said is void.
+fn enroll(state: &State, facts: &Facts<'_>) -> Option<Command> {
+    state.roster.iter().find_map(|(&node, &(known, _))| {
+        let member = state.member(node)?;
+        let told = facts.liveness.told(node)?;
+        let other = told.incarnation == member.incarnation && told.log != known;
+        other.then_some(Command::Enroll {
+            node,
+            log: told.log,
+        })
+    })
 }
 
 fn volumes(state: &State, facts: &Facts<'_>) -> Option<Command> {

@@ -13,18 +13,22 @@ use crate::types::{BLOCK, Lease, NodeId, Time, VolumeId};
 pub fn build(config: &Config, core: &CoreStatus, lease: Lease, now: Time) -> Status {
     let picture = Picture { config, core };
     let nodes = picture.nodes();
-    let volumes: Vec<_> = core
+    let mut volumes: Vec<_> = core
         .volumes
         .iter()
         .map(|(record, progress)| picture.volume(record, progress.as_ref()))
         .collect();
+    let configured = config.volumes.iter();
+    let unknown = configured.filter(|volume| volumes.iter().all(|known| known.name != volume.name));
+    let unknown: Vec<_> = unknown.map(|volume| picture.unknown(volume)).collect();
+    volumes.extend(unknown);
     let mut members: Vec<_> = core.view.members.iter().map(|member| member.node).collect();
     members.sort();
     Status {
         cluster: config.cluster.name.clone(),
         node: config.node.name.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
-        health: health(config, core, &nodes, &volumes),
+        health: health(core, &nodes, &volumes),
         view: core.view.number,
         members: members.into_iter().map(|node| picture.name(node)).collect(),
         quorum: core.quorum,
@@ -38,17 +42,8 @@ pub fn build(config: &Config, core: &CoreStatus, lease: Lease, now: Time) -> Sta
     }
 }
 
-fn health(
-    config: &Config,
-    core: &CoreStatus,
-    nodes: &[NodeStatus],
-    volumes: &[VolumeStatus],
-) -> Health {
-    let missing = config
-        .volumes
-        .iter()
-        .any(|volume| !volumes.iter().any(|known| known.name == volume.name));
-    if !core.quorum || missing || volumes.iter().any(|volume| volume.primary.is_none()) {
+fn health(core: &CoreStatus, nodes: &[NodeStatus], volumes: &[VolumeStatus]) -> Health {
+    if !core.quorum || volumes.iter().any(|volume| volume.primary.is_none()) {
         return Health::Unavailable;
     }
     let whole = nodes.iter().all(|node| node.alive)
@@ -165,23 +160,45 @@ impl Picture<'_> {
         }
     }
 
-    fn waiting(&self, record: &VolumeRecord) -> String {
-        let told = self
-            .core
-            .waiting
-            .iter()
-            .find(|(volume, _)| *volume == record.id)
-            .map(|(_, why)| why.clone());
-        if !self.core.quorum {
-            let heard = self.core.voters.and(self.core.alive).len();
-            return told.unwrap_or_else(|| {
-                format!(
-                    "no quorum: {} hears {heard} of {} voters",
-                    self.config.node.name,
-                    self.core.voters.len()
-                )
-            });
+    /// A volume that is configured, and that the log does not have yet, or not as far as this node
+    /// knows: after a start, what is agreed is known once there is a leader.
+    fn unknown(&self, volume: &config::Volume) -> VolumeStatus {
+        let told = self.told(VolumeId(volume.id));
+        let why = told.or_else(|| self.core.no_quorum.clone());
+        let why = why.unwrap_or_else(|| "what is agreed about it is not known here yet".into());
+        let survivable = redundancy::judge(
+            &Copies {
+                replicas: &[],
+                unserved: Some(&why),
+            },
+            &self.votes(),
+        );
+        VolumeStatus {
+            name: volume.name.clone(),
+            id: uuid::Uuid::from_u128(volume.id).to_string(),
+            size: volume.size,
+            shared: volume.shared,
+            serving: false,
+            primary: None,
+            term: 0,
+            replicas: Vec::new(),
+            failures_survivable: survivable.failures,
+            redundancy: survivable.sentence,
+            waiting: Some(why),
+            gateways: Vec::new(),
+            losses: 0,
         }
+    }
+
+    fn told(&self, volume: VolumeId) -> Option<String> {
+        let mut waiting = self.core.waiting.iter();
+        waiting
+            .find(|(of, _)| *of == volume)
+            .map(|(_, why)| why.clone())
+    }
+
+    fn waiting(&self, record: &VolumeRecord) -> String {
+        let told = self.told(record.id).or_else(|| self.core.no_quorum.clone());
         told.unwrap_or_else(|| "a new primary is being chosen".into())
     }
 

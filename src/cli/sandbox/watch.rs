@@ -86,9 +86,13 @@ fn judge(status: Status) -> Look {
 /// The sentence on redundancy of the sandbox's volume.
 pub(super) fn sentence(status: &Status) -> String {
     match status.volumes.first() {
-        Some(volume) => format!("{}: {}", volume.name, volume.redundancy),
-        None if status.quorum => "the volume is being created".into(),
-        None => "the nodes are looking for each other".into(),
+        Some(volume) if volume.replicas.is_empty() && status.quorum => {
+            "the volume is being created".into()
+        }
+        Some(volume) if !volume.replicas.is_empty() => {
+            format!("{}: {}", volume.name, volume.redundancy)
+        }
+        _ => "the nodes are looking for each other".into(),
     }
 }
 

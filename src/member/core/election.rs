@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use super::{CONTACT_INTERVALS, Core, Out, Role};
 use crate::member::log::Ballot;
 use crate::member::message::{LogEnd, Message};
-use crate::types::{NodeId, NodeSet, Time};
+use crate::types::{LogId, NodeId, NodeSet, Time};
 
 /// Who is better: the newest log, then the lowest number.
 type Rank = (LogEnd, Reverse<NodeId>);
@@ -82,7 +82,7 @@ impl Core {
 
     /// Draws the conclusions about elections.
     pub(super) fn elect(&mut self, now: Time, out: Out<'_>) {
-        if !self.is_voter() {
+        if !self.is_enrolled() {
             return;
         }
         self.tell_vote(now, out);
@@ -115,9 +115,11 @@ impl Core {
     fn stand_at(&mut self, now: Time) -> Option<Time> {
         let mine = self.rank();
         let (mut known, mut place) = (1, 0);
-        for (voter, end) in self.liveness.leaderless(now) {
-            known += 1;
-            place += u32::from((end, Reverse(voter)) > mine);
+        for (voter, log, end) in self.liveness.leaderless(now) {
+            if self.is_counted(voter, log) {
+                known += 1;
+                place += u32::from((end, Reverse(voter)) > mine);
+            }
         }
         if known < self.config.voters.majority() {
             self.election.since = None;
@@ -226,7 +228,7 @@ impl Core {
         end: LogEnd,
         out: Out<'_>,
     ) {
-        if !self.is_voter() || !self.config.voters.contains(from) {
+        if !self.is_enrolled() || !self.config.voters.contains(from) {
             return;
         }
         if !self.is_leaderless(now) {
@@ -309,11 +311,11 @@ impl Core {
         }
     }
 
-    /// Somebody has voted, in `term`.
-    pub(super) fn vote_came(&mut self, from: NodeId, term: u64) {
+    /// Somebody has voted, in `term`, and remembers it in `log`.
+    pub(super) fn vote_came(&mut self, from: NodeId, term: u64, log: LogId) {
         let counts = matches!(self.role, Role::Candidate)
             && self.log.ballot().term == term
-            && self.config.voters.contains(from);
+            && self.is_counted(from, log);
         if counts {
             self.election.votes.insert(from);
         }
@@ -359,7 +361,7 @@ impl Core {
 
     /// When something about elections is due.
     pub(super) fn election_wake(&mut self, now: Time) -> Time {
-        if !self.is_voter() || !self.is_leaderless(now) {
+        if !self.is_enrolled() || !self.is_leaderless(now) {
             return Time::MAX;
         }
         match self.role {

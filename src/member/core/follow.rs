@@ -21,7 +21,8 @@ pub(super) struct Append {
 impl Core {
     /// Entries, or only a sign of life, of a node that leads.
     pub(super) fn append_came(&mut self, now: Time, from: NodeId, append: Append, out: Out<'_>) {
-        if !self.follow(now, from, append.term, out) {
+        let current = append.term >= self.log.ballot().term;
+        if current && self.contradicts(&append) || !self.follow(now, from, append.term, out) {
             return;
         }
         let prev = append.prev;
@@ -39,11 +40,6 @@ impl Core {
         let mut index = prev.index;
         for entry in append.entries {
             index.0 += 1;
-            let known = self.log.term_at(index);
-            assert!(
-                index > self.commit || known.is_none_or(|term| term == entry.term),
-                "what is agreed never changes"
-            );
             let command = entry.command.clone();
             if self.log.put(index, entry) {
                 Self::ask_promise(&command, out);
@@ -56,6 +52,17 @@ impl Core {
             // The leader may not have heard it.
             self.acknowledged = Index(0);
         }
+    }
+
+    /// Whether the entries differ from what is agreed, which never changes: no leader sends that.
+    fn contradicts(&self, append: &Append) -> bool {
+        let first = append.prev.index.0 + 1;
+        let entries = (first..).map(Index).zip(&append.entries);
+        let mut agreed = entries.take_while(|&(index, _)| index <= self.commit);
+        agreed.any(|(index, entry)| {
+            let known = self.log.term_at(index);
+            known.is_some_and(|term| term != entry.term)
+        })
     }
 
     /// Follows the leader of `term`; false if there is a newer term.
@@ -117,7 +124,8 @@ impl Core {
         if matched > self.acknowledged {
             self.acknowledged = matched;
             let term = self.log.ballot().term;
-            self.send(leader, &Message::Appended { term, matched }, out);
+            let log = self.log.id();
+            self.send(leader, &Message::Appended { term, matched, log }, out);
         }
     }
 }

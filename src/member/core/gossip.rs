@@ -87,9 +87,15 @@ impl Core {
     }
 
     fn present_outlook(&self, now: Time) -> Outlook {
-        let (term, end) = (self.log.ballot().term, self.log.last());
-        let leaderless = self.is_leaderless(now);
-        self.liveness.outlook(&self.state, term, leaderless, end)
+        Outlook {
+            term: self.log.ballot().term,
+            leaderless: self.is_leaderless(now),
+            end: self.log.last(),
+            log: self.log.id(),
+            founders: self.founders(),
+            blank: self.is_blank(),
+            ..self.liveness.outlook(&self.state)
+        }
     }
 
     fn tell_outlook(&mut self, now: Time, out: Out<'_>) {
@@ -98,6 +104,7 @@ impl Core {
             told.leaderless != present.leaderless
                 || told.suspects != present.suspects
                 || told.arrivals != present.arrivals
+                || told.blank != present.blank
                 || (present.leaderless && (told.term, told.end) != (present.term, present.end))
         });
         if !news && now < self.gossip.outlook_at {
@@ -120,6 +127,7 @@ impl Core {
     /// Another voter says how it sees the others.
     pub(super) fn outlook_came(&mut self, now: Time, from: NodeId, outlook: Outlook) {
         let (leaderless, term) = (outlook.leaderless, outlook.term);
+        self.join_founders(&outlook.founders);
         let news = self.liveness.take(now, from, outlook);
         // Who says that it leads nobody is not our leader (any more).
         let resigned = leaderless && self.leader == Some(from) && term >= self.log.ballot().term;

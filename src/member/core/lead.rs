@@ -8,7 +8,7 @@ use crate::member::io::{CoreEffect, CoreNote, Proposal};
 use crate::member::message::{ENTRIES_MAX, LogEnd, Message};
 use crate::member::policy::{self, Facts};
 use crate::member::state::State;
-use crate::types::{Index, NodeId, Time, VolumeId};
+use crate::types::{Index, LogId, NodeId, Time, VolumeId};
 
 /// Entries that may wait to be committed: without a majority nothing piles up.
 const UNCOMMITTED_MAX: u64 = 64;
@@ -26,8 +26,10 @@ pub(super) struct Follower {
     pub(super) next: Index,
     /// The oldest entry that may have to be sent again.
     from: Index,
-    /// It has acknowledged up to here.
+    /// It has acknowledged up to here,
     pub(super) matched: Index,
+    /// in this log.
+    log: LogId,
     /// Committed up to here, as it was told.
     told_commit: Index,
     /// When something was last sent to it.
@@ -62,6 +64,7 @@ impl Core {
             next,
             from: next,
             matched: Index(0),
+            log: LogId(0),
             told_commit: Index(0),
             sent_at: Time::ZERO,
             snapshot: (Index(0), 0),
@@ -131,8 +134,10 @@ impl Core {
         };
         let index = Index(self.log.last().index.0 + 1);
         let applied = leader.ahead.apply(index, &command, &self.config.canaries);
-        let takes_effect = applied.view || applied.volume.is_some();
-        if !takes_effect && command != Command::Noop {
+        let takes_effect = applied.view
+            || applied.volume.is_some()
+            || matches!(command, Command::Noop | Command::Enroll { .. });
+        if !takes_effect {
             return false;
         }
         if let Command::Admit(member) = &command {
@@ -200,9 +205,10 @@ impl Core {
         let Role::Leader(leader) = &self.role else {
             return;
         };
-        let matched = |voter: NodeId| {
-            let other = leader.followers.get(&voter);
-            other.map_or(mine, |follower| follower.matched)
+        let matched = |voter: NodeId| match leader.followers.get(&voter) {
+            None => mine,
+            Some(follower) if self.is_counted(voter, follower.log) => follower.matched,
+            Some(_) => Index(0),
         };
         let mut held: Vec<Index> = self.config.voters.iter().map(matched).collect();
         held.sort_unstable();
@@ -296,13 +302,17 @@ impl Core {
         follower
     }
 
-    /// A follower holds entries up to `matched`.
-    pub(super) fn appended_came(&mut self, from: NodeId, term: u64, matched: Index) {
+    /// A follower holds entries up to `matched`, in `log`.
+    pub(super) fn appended_came(&mut self, from: NodeId, term: u64, matched: Index, log: LogId) {
         if term != self.log.ballot().term || matched > self.log.last().index {
             return;
         }
         if let Some(mut follower) = self.follower(from) {
             let next = Index(matched.0 + 1);
+            if follower.log != log {
+                // What the lost one held is not in this one.
+                (follower.log, follower.matched) = (log, Index(0));
+            }
             follower.matched = follower.matched.max(matched);
             follower.from = follower.from.max(next);
             follower.next = follower.next.max(next);

@@ -15,6 +15,7 @@ mod gossip;
 mod lead;
 mod post;
 mod promise;
+mod roster;
 mod status;
 mod transfer;
 mod waiting;
@@ -103,6 +104,8 @@ pub struct Core {
     incoming: Option<Incoming>,
     /// Volumes that somebody wants created.
     creates: BTreeMap<VolumeId, VolumeRecord>,
+    /// As the pulse was last told.
+    enrolled: bool,
     /// This run exists: its incarnation is durable.
     begun: bool,
     /// When `Tick` is due.
@@ -152,9 +155,12 @@ impl Core {
             reports: Reports::new(),
             incoming: None,
             creates: BTreeMap::new(),
+            enrolled: false,
             begun: false,
             wake: Time::MAX,
         };
+        core.apply_founding();
+        core.enrolled = core.is_enrolled();
         core.write(out);
         core
     }
@@ -195,12 +201,14 @@ impl Core {
             self.begin(out);
         }
         self.adopt(out);
+        self.found();
         self.elect(now, out);
         self.lead(now, out);
         self.replicate(now, out);
         self.apply(out);
         self.compact();
         self.write(out);
+        self.tell_enrolled(out);
         self.acknowledge(out);
         self.gossip(now, out);
         self.wake = self.next_wake(now);
@@ -316,7 +324,7 @@ impl Core {
     }
 
     fn compact(&mut self) {
-        if self.log.is_full() {
+        if self.log.is_full() || self.roster_is_news() {
             self.log.compact(self.applied, self.state.encode());
         }
     }

@@ -34,8 +34,9 @@ impl Core {
             Message::Outlook(outlook) => self.outlook_came(now, from, outlook),
             Message::Vote { term, end } => self.vote_asked(now, from, term, end, out),
             Message::Voted { term, outlook } => {
+                let log = outlook.log;
                 self.outlook_came(now, from, outlook);
-                self.vote_came(from, term);
+                self.vote_came(from, term, log);
             }
             Message::Append {
                 term,
@@ -53,7 +54,9 @@ impl Core {
                 },
                 out,
             ),
-            Message::Appended { term, matched } => self.appended_came(from, term, matched),
+            Message::Appended { term, matched, log } => {
+                self.appended_came(from, term, matched, log);
+            }
             Message::Rejected { term, end } => self.rejected_came(from, term, end),
             Message::Snapshot {
                 term,

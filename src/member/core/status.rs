@@ -2,7 +2,7 @@
 
 use super::{Core, waiting};
 use crate::member::io::CoreStatus;
-use crate::types::Time;
+use crate::types::{NodeId, Time};
 
 impl Core {
     /// How things are, as this node knows it.
@@ -22,6 +22,7 @@ impl Core {
             last: self.log.last().index,
             view: self.state.view.clone(),
             quorum: self.has_quorum(),
+            no_quorum: (!self.has_quorum()).then(|| waiting::no_quorum(self)),
             alive: self.liveness.alive(),
             voters: self.config.voters,
             incarnations,
@@ -32,8 +33,21 @@ impl Core {
         }
     }
 
-    /// Whether this node and at least a majority of the voters hear each other.
+    /// Whether this node and at least a majority of the voters, with logs that count, hear each other.
     pub(super) fn has_quorum(&self) -> bool {
-        self.liveness.voters_hearing() >= self.config.voters.majority()
+        let voters = self.config.voters.iter();
+        let deciding =
+            voters.filter(|&voter| self.liveness.is_hearing(voter) && !self.is_new(voter));
+        deciding.count() >= self.config.voters.majority()
+    }
+
+    /// Whether the voter has a log that does not count yet, as far as is known here.
+    pub(super) fn is_new(&self, voter: NodeId) -> bool {
+        let log = if voter == self.config.me {
+            Some(self.log.id())
+        } else {
+            self.liveness.told(voter).map(|told| told.log)
+        };
+        log.is_some_and(|log| !self.is_counted(voter, log))
     }
 }

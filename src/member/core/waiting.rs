@@ -52,17 +52,46 @@ fn unserved(core: &Core, now: Time, record: &VolumeRecord) -> Option<String> {
     Some(sentence(core, &held))
 }
 
-fn no_quorum(core: &Core) -> String {
-    let heard = core.liveness.voters_hearing();
-    let voters = core.config.voters.len();
-    let deaf = core.config.voters.iter();
-    let deaf: Vec<NodeId> = deaf
-        .filter(|&voter| !core.liveness.is_hearing(voter))
+/// Why there is no quorum.
+pub(super) fn no_quorum(core: &Core) -> String {
+    let voters = core.config.voters;
+    let hearing = |voter: &NodeId| core.liveness.is_hearing(*voter);
+    let (heard, deaf): (Vec<NodeId>, Vec<NodeId>) = voters.iter().partition(hearing);
+    if core.is_blank() && !heard.iter().any(|&voter| knows_a_cluster(core, voter)) {
+        let missing = core.missing_founders();
+        return if missing.is_empty() {
+            "the cluster is being founded".into()
+        } else {
+            let all = "a new cluster begins when all its voters are there";
+            format!("{all}; waiting for {}", names(core, &missing, "and"))
+        };
+    }
+    if core.is_new(core.config.me) {
+        return "this node has a new cluster log and votes again when the others have brought it up \
+                to date"
+            .into();
+    }
+    let new: Vec<NodeId> = heard
+        .iter()
+        .copied()
+        .filter(|&it| core.is_new(it))
         .collect();
-    format!(
-        "no quorum: {heard} of {voters} voters heard; waiting for {}",
-        names(core, &deaf, "or")
-    )
+    let count = heard.len() - new.len();
+    let sum = format!("no quorum: {count} of {} voters heard", voters.len());
+    let deaf = names(core, &deaf, "or");
+    if new.is_empty() {
+        return format!("{sum}; waiting for {deaf}");
+    }
+    let (who, have) = (
+        names(core, &new, "and"),
+        if new.len() == 1 { "has" } else { "have" },
+    );
+    format!("{sum}; {who} {have} a new cluster log and cannot vote before; waiting for {deaf}")
+}
+
+fn knows_a_cluster(core: &Core, voter: NodeId) -> bool {
+    let told = core.liveness.told(voter);
+    told.is_some_and(|told| !told.blank)
 }
 
 /// The replicas whose stores cannot be used, and why. One that is not in sync may have another

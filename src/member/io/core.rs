@@ -172,6 +172,8 @@ pub enum CoreEffect {
         /// Larger than before; durable.
         incarnation: Incarnation,
     },
+    /// To the pulse: `PulseEvent::Enrolled`.
+    Enrolled(bool),
     /// A volume's record, after each committed entry about it, in order; to the volume and status.
     Record(VolumeRecord),
     /// A new view, in order; to the volumes, the pulse (its number), status and subscribers.
@@ -220,6 +222,11 @@ pub enum CoreNote {
         /// Which volume.
         volume: VolumeId,
     },
+    /// A voter's new log counts from now on, in the place of one that was lost (committed).
+    Enrolled {
+        /// Whose.
+        node: NodeId,
+    },
     /// A volume was created.
     Created {
         /// Which.
@@ -250,8 +257,10 @@ pub struct CoreStatus {
     pub last: Index,
     /// Newest view.
     pub view: View,
-    /// This node and at least a majority of voters hear each other.
+    /// This node and at least a majority of the voters, with logs that count, hear each other.
     pub quorum: bool,
+    /// Why there is no quorum, if so: one plain sentence.
+    pub no_quorum: Option<String>,
     /// Nodes that this node does not suspect, itself included.
     pub alive: NodeSet,
     /// Voters.

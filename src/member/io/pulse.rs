@@ -147,6 +147,9 @@ pub enum PulseEvent<'a> {
         /// Larger than before.
         incarnation: Incarnation,
     },
+    /// From the core: whether this node's log is the one that counts. A voter whose log was made anew
+    /// does not know what it has promised, and acknowledges nothing until it does.
+    Enrolled(bool),
     /// From the core: number of the newest view.
     View {
         /// The number.

@@ -1,17 +1,17 @@
 //! The headers: pages 0 and 1 of the file, equal but for a crash between their writes.
 //!
 //! 8 bytes magic, version (u16), 2 zero bytes, CRC32 of what follows (u32), cluster (u128), node (u8),
-//! 3 zero bytes, snapshot pages (u32), ring pages (u32), incarnation (u64); all little-endian, the
-//! rest of the page is zero.
+//! 3 zero bytes, snapshot pages (u32), ring pages (u32), incarnation (u64), id of this file (u64); all
+//! little-endian, the rest of the page is zero.
 
 use super::{Geometry, Identity, PAGE};
 use crate::member::io::Page;
-use crate::types::{Incarnation, NodeId};
+use crate::types::{Incarnation, LogId, NodeId};
 
 const MAGIC: [u8; 8] = *b"SFLOGHDR";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// End of what is used.
-const LEN: usize = 52;
+const LEN: usize = 60;
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) struct Header {
     pub(super) geometry: Geometry,
     /// The newest that was taken.
     pub(super) incarnation: Incarnation,
+    /// Which file it is.
+    pub(super) id: LogId,
 }
 
 /// What was found where a header should be.
@@ -31,7 +33,7 @@ pub(super) enum Found {
     Blank,
     /// Ours by its magic, but its CRC is wrong: torn, or damaged.
     Damaged,
-    /// Of a newer version.
+    /// Of another version.
     Version(u16),
     /// Not ours.
     Foreign,
@@ -47,7 +49,8 @@ impl Header {
         bytes[32] = self.identity.node.0;
         bytes[36..40].copy_from_slice(&self.geometry.snapshot_pages.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.geometry.ring_pages.to_le_bytes());
-        bytes[44..LEN].copy_from_slice(&self.incarnation.0.to_le_bytes());
+        bytes[44..52].copy_from_slice(&self.incarnation.0.to_le_bytes());
+        bytes[52..LEN].copy_from_slice(&self.id.0.to_le_bytes());
         let crc = crc32fast::hash(&bytes[16..]);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
         Page { number, bytes }
@@ -75,8 +78,7 @@ pub(super) fn decode(page: &[u8]) -> Found {
     }
     let mut cluster = [0; 16];
     cluster.copy_from_slice(&bytes[16..32]);
-    let mut incarnation = [0; 8];
-    incarnation.copy_from_slice(&bytes[44..LEN]);
+    let u64_at = |at: usize| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| bytes[at + i]));
     let geometry = Geometry {
         snapshot_pages: u32_at(36),
         ring_pages: u32_at(40),
@@ -90,6 +92,7 @@ pub(super) fn decode(page: &[u8]) -> Found {
             node: NodeId(bytes[32]),
         },
         geometry,
-        incarnation: Incarnation(u64::from_le_bytes(incarnation)),
+        incarnation: Incarnation(u64_at(44)),
+        id: LogId(u64_at(52)),
     })
 }

@@ -17,7 +17,7 @@ mod tests;
 use crate::member::entry::Entry;
 use crate::member::io::Page;
 use crate::member::message::LogEnd;
-use crate::types::{Incarnation, NodeId};
+use crate::types::{Incarnation, LogId, NodeId};
 
 pub use recover::recover;
 pub use refused::LogRefused;
@@ -117,6 +117,8 @@ struct SnapshotAt {
 pub struct RecoveredLog {
     identity: Identity,
     geometry: Geometry,
+    /// Which file it is.
+    id: LogId,
     /// Of the last run; 0 if there was none.
     incarnation: Incarnation,
     ballot: Ballot,
@@ -131,21 +133,20 @@ pub struct RecoveredLog {
     entries: Vec<Entry>,
 }
 
+/// What a new log begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Birth {
+    /// Tells this file from every other log of the same node: drawn at random when it is made. By it
+    /// the others know that a node has lost what it had promised (`core::roster`).
+    pub id: LogId,
+    /// The node's first incarnation will be the next one.
+    pub used: Incarnation,
+}
+
 /// The pages of a new log that are not zero, for a file of `geometry.pages()` zero pages. Written in
 /// this order, a file without them all is recognized as not made.
 #[must_use]
-pub fn format(cluster: u128, node: NodeId, geometry: Geometry) -> Vec<Page> {
-    format_above(cluster, node, geometry, Incarnation(0))
-}
-
-/// As `format`; the node's first incarnation will be the next one after `used`.
-#[must_use]
-pub fn format_above(
-    cluster: u128,
-    node: NodeId,
-    geometry: Geometry,
-    used: Incarnation,
-) -> Vec<Page> {
+pub fn format(cluster: u128, node: NodeId, geometry: Geometry, birth: Birth) -> Vec<Page> {
     assert!(geometry.is_valid(), "a geometry within its limits");
     let identity = Identity { cluster, node };
     let first = page::Body {
@@ -156,7 +157,8 @@ pub fn format_above(
     let header = header::Header {
         identity,
         geometry,
-        incarnation: used,
+        incarnation: birth.used,
+        id: birth.id,
     };
     vec![
         Page {

@@ -4,7 +4,7 @@ use super::page::{self, Body, Found};
 use super::{Geometry, Identity, LogRefused, PAGE, RecoveredLog, header};
 use crate::member::entry::Entry;
 use crate::member::state::State;
-use crate::types::{Incarnation, Index, NodeId};
+use crate::types::{Index, NodeId};
 
 /// Reads a log file whole.
 ///
@@ -13,7 +13,8 @@ use crate::types::{Incarnation, Index, NodeId};
 /// when the power went is no error: nobody has relied on it.
 pub fn recover(image: &[u8], cluster: u128, node: NodeId) -> Result<RecoveredLog, LogRefused> {
     let identity = Identity { cluster, node };
-    let (geometry, incarnation) = headers(image, identity)?;
+    let header = headers(image, identity)?;
+    let geometry = header.geometry;
     let expected = geometry.pages() as usize * PAGE;
     if image.len() < expected {
         let bytes = image.len();
@@ -23,7 +24,8 @@ pub fn recover(image: &[u8], cluster: u128, node: NodeId) -> Result<RecoveredLog
     let mut log = RecoveredLog {
         identity,
         geometry,
-        incarnation,
+        id: header.id,
+        incarnation: header.incarnation,
         ballot: newest.ballot(),
         sequence: newest.sequence,
         tail: newest.tail,
@@ -53,7 +55,7 @@ fn page_at(image: &[u8], number: u32) -> &[u8] {
     image.get(at..at + PAGE).unwrap_or_default()
 }
 
-fn headers(image: &[u8], identity: Identity) -> Result<(Geometry, Incarnation), LogRefused> {
+fn headers(image: &[u8], identity: Identity) -> Result<header::Header, LogRefused> {
     let found = [0, 1].map(|number| header::decode(page_at(image, number)));
     let mut best: Option<header::Header> = None;
     for found in found {
@@ -84,7 +86,7 @@ fn headers(image: &[u8], identity: Identity) -> Result<(Geometry, Incarnation), 
         let found = best.identity.node.0;
         return Err(LogRefused::Node { found });
     }
-    Ok((best.geometry, best.incarnation))
+    Ok(best)
 }
 
 /// The page with the largest number. The one after it may have been torn, but not changed since.

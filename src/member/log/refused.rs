@@ -7,7 +7,7 @@ pub enum LogRefused {
     Blank,
     /// Something else than a log of ours.
     Foreign,
-    /// Of a newer version than this program knows.
+    /// Of a version that this program does not know.
     Version {
         /// Which.
         found: u16,
@@ -43,8 +43,8 @@ impl std::fmt::Display for LogRefused {
         match self {
             Self::Blank => write!(
                 f,
-                "the cluster log is blank: its making was cut off. Remove the file and make this \
-                 node again"
+                "the cluster log is blank: its making was cut off. Remove the file and make it again \
+                 with `steadfast node init`"
             ),
             Self::Foreign => write!(
                 f,
@@ -52,8 +52,8 @@ impl std::fmt::Display for LogRefused {
             ),
             Self::Version { found } => write!(
                 f,
-                "the cluster log has version {found}, which this program does not know: a newer \
-                 one wrote it; use that one"
+                "the cluster log has version {found}, which this program does not know: another \
+                 release wrote it; use that one"
             ),
             Self::Cluster { found } => write!(
                 f,
@@ -72,8 +72,8 @@ impl std::fmt::Display for LogRefused {
             Self::Damaged { page, what } => write!(
                 f,
                 "the cluster log is damaged: page {page}, {what}, fails its checksum. A voter that \
-                 lost its memory could break its word; this node must be made again and join as \
-                 new"
+                 lost its memory could break its word; move the file away, and `steadfast node init` \
+                 makes a new one, which votes when the others have brought it up to date"
             ),
         }
     }

@@ -7,7 +7,7 @@ use writing::{Compaction, Writing};
 use super::{Ballot, Geometry, Identity, RecoveredLog, SnapshotAt};
 use crate::member::entry::{Command, Entry};
 use crate::member::message::LogEnd;
-use crate::types::{Incarnation, Index, NodeId};
+use crate::types::{Incarnation, Index, LogId, NodeId};
 
 /// Entries before the snapshot that stay in memory, for nodes that are a little behind.
 const KEPT: u64 = 256;
@@ -17,6 +17,7 @@ const KEPT: u64 = 256;
 pub(in crate::member) struct Log {
     identity: Identity,
     geometry: Geometry,
+    id: LogId,
     incarnation: Incarnation,
     ballot: Ballot,
     /// What comes before the first entry in memory.
@@ -41,6 +42,8 @@ pub(in crate::member) struct Log {
     durable: Index,
     durable_ballot: Ballot,
     durable_incarnation: Incarnation,
+    /// The newest snapshot that a restart would find holds entries up to here.
+    durable_base: Index,
     writing: Option<Writing>,
     ticket: u64,
 }
@@ -53,6 +56,7 @@ impl Log {
         Self {
             identity: recovered.identity,
             geometry: recovered.geometry,
+            id: recovered.id,
             incarnation: recovered.incarnation,
             ballot: recovered.ballot,
             floor: base,
@@ -70,6 +74,7 @@ impl Log {
             durable: last,
             durable_ballot: recovered.ballot,
             durable_incarnation: recovered.incarnation,
+            durable_base: base.index,
             writing: None,
             ticket: 0,
         }
@@ -108,6 +113,16 @@ impl Log {
     /// The newest incarnation that a restart would rise above.
     pub(in crate::member) const fn durable_incarnation(&self) -> Incarnation {
         self.durable_incarnation
+    }
+
+    /// Which file this log is in.
+    pub(in crate::member) const fn id(&self) -> LogId {
+        self.id
+    }
+
+    /// A restart would know that entries up to here are agreed.
+    pub(in crate::member) const fn durable_base(&self) -> Index {
+        self.durable_base
     }
 
     /// The last entry.

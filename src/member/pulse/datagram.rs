@@ -57,7 +57,7 @@ impl Pulse {
             }));
         }
         self.tell_hearing(node, out);
-        if self.is_voter() && !refused {
+        if self.acknowledges() && !refused {
             self.acknowledge(now, heartbeat, out);
         }
     }

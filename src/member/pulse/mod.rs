@@ -39,6 +39,8 @@ pub struct PulseConfig {
     pub incarnation: Incarnation,
     /// What earlier runs have promised: kept from the first heartbeat on (`Core::promises`).
     pub forbidden: Vec<(NodeId, Incarnation)>,
+    /// This node's log is the one that counts.
+    pub enrolled: bool,
     /// All off in a product.
     pub canaries: Canaries,
 }
@@ -159,6 +161,7 @@ impl Pulse {
                 certificate,
             } => self.forbid(now, node, incarnation, certificate, out),
             PulseEvent::Adopt { incarnation } => self.adopt(now, incarnation, out),
+            PulseEvent::Enrolled(enrolled) => self.config.enrolled = enrolled,
             PulseEvent::View { number } => self.view = number,
             PulseEvent::Stalled(stalled) => self.stalled = stalled,
         }
@@ -181,8 +184,10 @@ impl Pulse {
         &mut self.peers[usize::from(node.0)]
     }
 
-    fn is_voter(&self) -> bool {
-        self.config.voters.contains(self.config.me)
+    /// Whether this node's acknowledgements extend leases.
+    fn acknowledges(&self) -> bool {
+        let enrolled = self.config.enrolled || self.config.canaries.acknowledge_unenrolled;
+        enrolled && self.config.voters.contains(self.config.me)
     }
 
     fn tick(&mut self, now: Time, out: &mut Vec<PulseEffect>) {
@@ -227,7 +232,7 @@ impl Pulse {
         own.sequence = sequence;
         // What holds for the others holds for ourselves: no acknowledgement once forbidden.
         let own_vote = own.over() < own.incarnation;
-        if self.is_voter() && own_vote {
+        if self.acknowledges() && own_vote {
             self.peer_mut(me).acknowledged_at = Some(now);
             if let Some(lease) = self.lease.acknowledge(me, sequence) {
                 out.push(PulseEffect::Lease(lease));

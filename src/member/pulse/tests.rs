@@ -22,6 +22,7 @@ fn pulse(me: NodeId, incarnation: u64, now: Time) -> Pulse {
         boot: BootId(1),
         incarnation: Incarnation(incarnation),
         forbidden: Vec::new(),
+        enrolled: true,
         canaries: Canaries::default(),
     };
     Pulse::new(config, now)

@@ -12,7 +12,7 @@ use super::Canaries;
 use super::entry::Command;
 use super::io::{CoreNote, Member, View};
 use crate::record::{ReplicaRecord, VolumeRecord};
-use crate::types::{BootId, Incarnation, Index, NodeId, Term, VolumeId};
+use crate::types::{BootId, Incarnation, Index, LogId, NodeId, Term, VolumeId};
 
 /// A volume, with what the policy remembers about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) excluded: BTreeMap<NodeId, Incarnation>,
     /// The volumes.
     pub(super) volumes: BTreeMap<VolumeId, VolumeState>,
+    /// Which log of each voter counts, and the entry that said so.
+    pub(super) roster: BTreeMap<NodeId, (LogId, Index)>,
 }
 
 /// What an entry did.
@@ -48,7 +50,7 @@ pub(super) struct Applied {
 }
 
 /// Version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl State {
     /// The state as bytes: a snapshot.
@@ -63,11 +65,18 @@ impl State {
         match bytes.split_first() {
             None => Some(Self::default()),
             Some((&VERSION, bytes)) => match postcard::take_from_bytes(bytes) {
-                Ok((state, [])) => Some(state),
+                Ok((state, [])) => Some(state).filter(Self::is_possible),
                 Ok(_) | Err(_) => None,
             },
             Some(_) => None,
         }
+    }
+
+    /// Whether every node has incarnations left.
+    fn is_possible(&self) -> bool {
+        let members = self.view.members.iter().map(|member| member.incarnation);
+        let mut runs = members.chain(self.excluded.values().copied());
+        runs.all(Incarnation::is_possible)
     }
 
     /// Applies the entry at `index`. An entry whose conditions do not hold is void: it does nothing.
@@ -110,6 +119,12 @@ impl State {
                 }
             }
             Command::Create(record) => self.create(index, record),
+            Command::Found(logs) => {
+                let logs = logs.iter();
+                self.roster = logs.map(|(&node, &log)| (node, (log, index))).collect();
+                Applied::default()
+            }
+            Command::Enroll { node, log } => self.enroll(index, *node, *log),
         }
     }
 
@@ -201,6 +216,17 @@ impl State {
             view: true,
             volume: None,
             notes,
+        }
+    }
+
+    fn enroll(&mut self, index: Index, node: NodeId, log: LogId) -> Applied {
+        let Some(known) = self.roster.get_mut(&node) else {
+            return Applied::default();
+        };
+        *known = (log, index);
+        Applied {
+            notes: vec![CoreNote::Enrolled { node }],
+            ..Applied::default()
         }
     }
 

@@ -18,6 +18,8 @@ const OFF: Canaries = Canaries {
     long_lease: false,
     acknowledge_before_durable: false,
     vote_before_durable: false,
+    trust_any_log: false,
+    acknowledge_unenrolled: false,
     double_vote: false,
 };
 
@@ -127,14 +129,18 @@ fn acknowledge_before_durable() {
     assert_eq!(noticed(50, |seed| power_cut(seed, OFF)), 0);
 }
 
+/// All lose their power and come back, and the first two do not hear each other.
+fn all_at_once(cluster: &mut Cluster) {
+    (0..3).for_each(|node| cluster.power_off(node));
+    cluster.cut(0, 1);
+    (0..3).for_each(|node| cluster.start(node));
+}
+
 /// Two voters that do not hear each other both ask the third for its vote.
 fn two_candidates(seed: u64, canaries: Canaries) -> Vec<String> {
-    let mut cluster = Cluster::with(3, 2, seed, canaries);
+    let mut cluster = Cluster::serving_with(3, 2, seed, canaries);
     cluster.write_time = Duration::from_millis(2);
-    cluster.cut(0, 1);
-    for node in [0, 1, 2] {
-        cluster.start(node);
-    }
+    all_at_once(&mut cluster);
     cluster.run(Duration::from_millis(100));
     cluster.violations
 }
@@ -152,12 +158,9 @@ fn double_vote() {
 /// Two voters that do not hear each other both ask the third for its vote; it loses its power again
 /// and again.
 fn forgetful_voter(seed: u64, canaries: Canaries) -> Vec<String> {
-    let mut cluster = Cluster::with(3, 2, seed, canaries);
+    let mut cluster = Cluster::serving_with(3, 2, seed, canaries);
     cluster.write_time = Duration::from_millis(4);
-    cluster.cut(0, 1);
-    for node in [0, 1, 2] {
-        cluster.start(node);
-    }
+    all_at_once(&mut cluster);
     for _ in 0..8 {
         let span = cluster.network.random.below(25_000);
         cluster.run(Duration::from_micros(span));
@@ -176,4 +179,94 @@ fn vote_before_durable() {
     };
     assert!(noticed(400, |seed| forgetful_voter(seed, canaries)) > 0);
     assert_eq!(noticed(400, |seed| forgetful_voter(seed, OFF)), 0);
+}
+
+/// The third voter is cut off while another is elected with the vote of one that then loses its log;
+/// that one and the third hear each other, and nobody else.
+fn lost_vote(seed: u64, canaries: Canaries) -> Vec<String> {
+    let mut cluster = Cluster::serving_with(3, 2, seed, canaries);
+    cluster.cut(0, 2);
+    cluster.cut(1, 2);
+    cluster.run(Duration::from_millis(100));
+    let old = cluster.leader().filter(|&leader| leader != 2).unwrap_or(0);
+    let incarnation = cluster.incarnation(old);
+    cluster.kill(old);
+    cluster.death_notice(old, incarnation);
+    cluster.start(old);
+    let elected = cluster.run_until(Duration::from_millis(500), |c| {
+        c.primary().is_some() && c.leader().is_some_and(|leader| leader != 2)
+    });
+    assert!(elected, "seed {seed}: two of three are enough");
+    let leader = cluster.leader().expect("it was elected");
+    let voter = 1 - leader;
+    cluster.lose_log(voter);
+    cluster.network.cut.clear();
+    cluster.cut(leader, voter);
+    cluster.cut(leader, 2);
+    cluster.start(voter);
+    cluster.run(Duration::from_millis(200));
+    finds_together(&mut cluster, seed);
+    cluster.violations
+}
+
+/// The old primary is cut off and excluded; a voter that promised to let its lease end loses its log,
+/// and hears it before it hears of that.
+fn lost_promise(seed: u64, canaries: Canaries) -> Vec<String> {
+    let mut cluster = Cluster::serving_with(3, 2, seed, canaries);
+    let primary = cluster.primary().expect("one serves");
+    cluster.cut(primary, 1 - primary);
+    cluster.cut(primary, 2);
+    let moved = cluster.run_until(Duration::from_millis(500), |c| {
+        c.primary()
+            .is_some_and(|now| now != primary && c.may_answer(now))
+    });
+    assert!(moved, "seed {seed}: two of three are enough");
+    // Just before the old primary's next heartbeat, or not.
+    let after = cluster.network.random.below(10_000);
+    cluster.run(Duration::from_micros(after));
+    cluster.network.delay_max = Duration::from_millis(4);
+    cluster.lose_log(2);
+    cluster.network.cut.clear();
+    cluster.cut(primary, 1 - primary);
+    cluster.start(2);
+    cluster.run(Duration::from_millis(100));
+    finds_together(&mut cluster, seed);
+    cluster.violations
+}
+
+/// Without faults everybody is a member again, and whoever has a new log counts.
+fn finds_together(cluster: &mut Cluster, seed: u64) {
+    cluster.heal();
+    let whole = |c: &Cluster| {
+        c.primary().is_some_and(|now| c.may_answer(now))
+            && c.running().all(|node| {
+                let counts = (0..3).all(|voter| c.counts(node, voter));
+                counts && c.view(node).members.len() == 3
+            })
+    };
+    let whole = cluster.run_until(Duration::from_secs(2), whole);
+    if !whole {
+        let wrong = format!("seed {seed}: does not find together");
+        cluster.violations.push(wrong);
+    }
+}
+
+#[test]
+fn trust_any_log() {
+    let canaries = Canaries {
+        trust_any_log: true,
+        ..OFF
+    };
+    assert!(noticed(20, |seed| lost_vote(seed, canaries)) > 0);
+    assert_eq!(noticed(100, |seed| lost_vote(seed, OFF)), 0);
+}
+
+#[test]
+fn acknowledge_unenrolled() {
+    let canaries = Canaries {
+        acknowledge_unenrolled: true,
+        ..OFF
+    };
+    assert!(noticed(100, |seed| lost_promise(seed, canaries)) > 0);
+    assert_eq!(noticed(100, |seed| lost_promise(seed, OFF)), 0);
 }

@@ -14,11 +14,13 @@ use crate::member::io::{
     CoreEffect, CoreEvent, CoreNote, Page, Proposal, PulseDatagram, PulseEvent, ReplicaReport,
     Timing, View,
 };
-use crate::member::log::{self, Geometry};
+use crate::member::log::{self, Birth, Geometry};
 use crate::member::pulse::{Pulse, PulseConfig};
 use crate::node::ToPulse;
 use crate::record::{ReplicaRecord, ReplicaState, VolumeRecord};
-use crate::types::{BootId, Index, Lease, NodeId, NodeSet, Seq, StoreId, Term, Time, VolumeId};
+use crate::types::{
+    BootId, Incarnation, Index, Lease, LogId, NodeId, NodeSet, Seq, StoreId, Term, Time, VolumeId,
+};
 
 pub(super) const CLUSTER: u128 = 7;
 pub(super) const VOLUME: VolumeId = VolumeId(1);
@@ -49,6 +51,8 @@ pub(super) struct Node {
     runs: u64,
     pub(super) boot: BootId,
     disk: Vec<u8>,
+    /// How many of its logs were lost.
+    lost: u64,
     /// Its clock is fast by so many thousandths.
     pub(super) drift: i64,
     /// Its replica, if it has one.
@@ -100,7 +104,7 @@ impl Cluster {
         };
         for node in 0..nodes {
             let mut disk = vec![0; Geometry::SMALL.pages() as usize * 4096];
-            for page in log::format(CLUSTER, NodeId(node as u8), Geometry::SMALL) {
+            for page in new_log(node, 0) {
                 put(&mut disk, &page);
             }
             cluster.nodes.push(Node {
@@ -109,6 +113,7 @@ impl Cluster {
                 runs: 0,
                 boot: BootId(100 + node as u128),
                 disk,
+                lost: 0,
                 drift: 0,
                 report: (node < replicas).then_some(ReplicaReport {
                     volume: VOLUME,
@@ -181,6 +186,7 @@ impl Cluster {
                 boot: self.nodes[node].boot,
                 incarnation: core.incarnation(),
                 forbidden: core.promises(),
+                enrolled: core.is_enrolled(),
                 canaries: self.canaries,
             },
             now,
@@ -355,6 +361,19 @@ impl Cluster {
     pub(super) fn run(&mut self, span: Duration) {
         self.run_until(span, |_| false);
     }
+}
+
+const fn log_id(node: usize, lost: u64) -> LogId {
+    LogId(1000 * (lost + 1) + node as u64)
+}
+
+/// The log that a node has at first, or in the place of its lost one.
+fn new_log(node: usize, lost: u64) -> Vec<Page> {
+    let birth = Birth {
+        id: log_id(node, lost),
+        used: Incarnation(100_000 * lost),
+    };
+    log::format(CLUSTER, NodeId(node as u8), Geometry::SMALL, birth)
 }
 
 fn put(disk: &mut [u8], page: &Page) {

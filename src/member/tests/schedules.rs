@@ -50,6 +50,14 @@ fn some_change(cluster: &mut Cluster, node: usize) -> Option<Proposal> {
     })
 }
 
+/// Whether the others remember enough without this node's log.
+fn may_lose_log(cluster: &Cluster, node: usize) -> bool {
+    let others = (0..cluster.nodes.len()).filter(|&other| other != node);
+    others
+        .clone()
+        .all(|other| others.clone().all(|voter| cluster.counts(other, voter)))
+}
+
 /// Faults for a while, then rest. The violations, if there were any.
 fn schedule(seed: u64) -> Vec<String> {
     let nodes = if seed.is_multiple_of(4) { 5 } else { 3 };
@@ -79,6 +87,9 @@ fn schedule(seed: u64) -> Vec<String> {
                 if cluster.network.random.percent(50) {
                     cluster.death_notice(node, incarnation);
                 }
+            }
+            1 if up && seed.is_multiple_of(2) && may_lose_log(&cluster, node) => {
+                cluster.lose_log(node);
             }
             1 if up => cluster.power_off(node),
             0..=3 if !up => cluster.start(node),

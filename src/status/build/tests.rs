@@ -69,6 +69,7 @@ fn healthy() -> CoreStatus {
             members: vec![member(0), member(1), member(2)],
         },
         quorum: true,
+        no_quorum: None,
         alive: set(&[0, 1, 2]),
         voters: set(&[0, 1, 2]),
         incarnations: vec![(NodeId(0), Incarnation(10)), (NodeId(1), Incarnation(11))],
@@ -393,11 +394,12 @@ fn without_quorum_nothing_recorded_is_told_as_fact() {
     judged(
         |core| {
             core.quorum = false;
+            core.no_quorum = Some("no quorum: 1 of 3 voters heard; waiting for n2 or n3".into());
             core.alive = set(&[0]);
         },
         Health::Unavailable,
         0,
-        "no failure can be survived: not served now, no quorum: n1 hears 1 of 3 voters",
+        "no failure can be survived: not served now, no quorum: 1 of 3 voters heard; waiting for n2 or n3",
     );
     let mut core = healthy();
     core.quorum = false;

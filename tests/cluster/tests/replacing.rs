@@ -1,8 +1,9 @@
-//! A node that has lost its disk gets an empty one: it is filled, and counts for nothing before.
+//! A node that has lost its disk or its log gets an empty one: it counts for nothing until the others
+//! have brought it up to date.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use cluster_tests::replicas;
 use cluster_tests::sandbox::{Node, Sandbox};
 use cluster_tests::tool::{self, Said};
 use cluster_tests::wait_for;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 /// One sandbox at a time: each is three daemons on a small machine.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -137,6 +140,82 @@ fn the_only_copy_that_was_replaced_is_named_until_it_is_put_back() {
     }
     sandbox.stop();
     drop(fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn a_node_that_lost_everything_is_filled() {
+    let _alone = alone();
+    for node in ["n1", "n2"] {
+        let dir = made("replaced-node");
+        for file in ["data.store", "cluster-log"] {
+            fs::remove_file(dir.join(node).join(file)).expect("file");
+        }
+        init(&dir, node).tells(0, &["created", "data.store", "cluster-log"]);
+        recovers(&dir);
+    }
+}
+
+#[test]
+fn a_voter_that_lost_its_log_is_taken_in_again() {
+    let _alone = alone();
+    for node in ["n1", "n2", "w1"] {
+        let dir = made("replaced-log");
+        fs::remove_file(dir.join(node).join("cluster-log")).expect("file");
+        let said = init(&dir, node);
+        said.tells(0, &["created", "cluster-log"]);
+        assert!(!said.out.contains("data.store"), "the store is kept");
+        recovers(&dir);
+    }
+}
+
+/// A node that runs without a sandbox around it.
+struct Running(Child);
+
+impl Running {
+    fn new(dir: &Path, node: &str) -> Self {
+        let mut command = Command::new(tool::steadfast());
+        command.args(["node", "run", "--config"]);
+        command.arg(dir.join(node).join("config.toml"));
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("steadfast node run"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("kill");
+        self.0.wait().expect("wait");
+    }
+}
+
+fn status(dir: &Path, node: &str) -> (Option<i32>, Value) {
+    let mut command = Command::new(tool::steadfast());
+    command.args(["status", "--json", "--config"]);
+    command.arg(dir.join(node).join("config.toml"));
+    let said = Said::by(&mut command);
+    let status = serde_json::from_str(&said.out).unwrap_or_default();
+    (said.code, status)
+}
+
+/// The voters that are left remember what the new log cannot know: with only one of them nothing is
+/// decided, and status says what is waited for.
+#[test]
+fn a_new_log_does_not_vote_in_the_place_of_a_lost_one() {
+    let _alone = alone();
+    let dir = made("replaced-silent");
+    fs::remove_file(dir.join("n2").join("cluster-log")).expect("file");
+    init(&dir, "n2").tells(0, &["created", "cluster-log"]);
+    let pair = ["n1", "n2"].map(|node| Running::new(&dir, node));
+    let words = "n2 has a new cluster log and cannot vote before; waiting for w1";
+    wait_for("the status to say so", PATIENCE, || {
+        let (code, status) = status(&dir, "n1");
+        let volume = &status["volumes"][0];
+        let said = volume["redundancy"].as_str()?.contains(words);
+        let waits = code == Some(2) && status["quorum"] == false && volume["primary"].is_null();
+        (said && waits).then_some(())
+    });
+    drop(pair);
+    recovers(&dir);
 }
 
 #[test]

@@ -75,5 +75,7 @@ canaries! {
         forget_promise_at_restart
         long_lease
         acknowledge_before_durable
-        double_vote;
+        double_vote
+        trust_any_log
+        acknowledge_unenrolled;
 }

@@ -32,6 +32,8 @@ pub struct Faults {
     pub bad_disk: Option<Instant>,
     /// A machine loses its disk and comes back with an empty one.
     pub new_disk: Option<Instant>,
+    /// A cluster log is lost.
+    pub new_log: Option<Instant>,
     /// A clock changes its rate.
     pub slew: Option<Instant>,
     /// A person hands the volume over.
@@ -188,6 +190,7 @@ impl Options {
             stuck_disk: rate(random, 100, 300 * MILLI, 2 * SECOND),
             bad_disk: rate(random, 100, 300 * MILLI, 2 * SECOND),
             new_disk: rate(random, 120, 200 * MILLI, 2 * SECOND),
+            new_log: rate(random, 250, 200 * MILLI, 2 * SECOND),
             slew: rate(random, 300, 100 * MILLI, SECOND),
             demote: rate(random, 200, 100 * MILLI, SECOND),
             client: rate(random, 300, 50 * MILLI, SECOND),

@@ -13,6 +13,7 @@ pub(super) struct Writing {
     pub(super) ballot: Ballot,
     pub(super) last: Index,
     pub(super) incarnation: Incarnation,
+    pub(super) base: Index,
 }
 
 /// A snapshot that is to be written.
@@ -36,6 +37,7 @@ impl Log {
                 identity: self.identity,
                 geometry: self.geometry,
                 incarnation: self.incarnation,
+                id: self.id,
             };
             // Both: no single damaged page makes a number come back.
             pages.extend([header.page(0), header.page(1)]);
@@ -58,6 +60,7 @@ impl Log {
             ballot: self.ballot,
             last,
             incarnation: self.incarnation,
+            base: self.snapshot.last.index,
         });
         Some((self.ticket, pages))
     }
@@ -71,6 +74,7 @@ impl Log {
         self.durable = self.durable.max(writing.last);
         self.durable_ballot = writing.ballot;
         self.durable_incarnation = writing.incarnation;
+        self.durable_base = writing.base;
     }
 
     /// The snapshot, then all entries after it on fresh pages. Only the last of these lets go of

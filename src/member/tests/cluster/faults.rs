@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cluster, Happening, put};
+use super::{Cluster, Happening, new_log, put};
 use crate::member::io::{DeathNotice, PulseDatagram};
 use crate::types::{Incarnation, NodeId};
 
@@ -51,6 +51,16 @@ impl Cluster {
                     self.nodes[node].disk[at..at + 512].copy_from_slice(bytes);
                 }
             }
+        }
+    }
+
+    /// The daemon dies, and its log is lost: an empty one takes its place.
+    pub(in crate::member::tests) fn lose_log(&mut self, node: usize) {
+        self.kill(node);
+        self.nodes[node].lost += 1;
+        self.nodes[node].disk.fill(0);
+        for page in new_log(node, self.nodes[node].lost) {
+            put(&mut self.nodes[node].disk, &page);
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a cluster is, and what must hold of it at any time.
 
-use super::Cluster;
+use super::{Cluster, log_id};
 use crate::member::io::{CoreNote, CoreStatus, View};
 use crate::record::VolumeRecord;
 use crate::types::{Incarnation, NodeId, Term, Time};
@@ -63,6 +63,13 @@ impl Cluster {
     pub(in crate::member::tests) fn refuses(&self, node: usize, of: usize) -> bool {
         let run = self.nodes[node].run.as_ref().unwrap();
         run.pulse.heartbeat(NodeId(of as u8)).heard[of].refused
+    }
+
+    /// Whether the voter's present log counts for the node.
+    pub(in crate::member::tests) fn counts(&self, node: usize, voter: usize) -> bool {
+        let log = log_id(voter, self.nodes[voter].lost);
+        let run = self.nodes[node].run.as_ref();
+        run.is_some_and(|run| run.core.is_counted(NodeId(voter as u8), log))
     }
 
     pub(in crate::member::tests) fn incarnation(&self, node: usize) -> Incarnation {

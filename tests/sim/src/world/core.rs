@@ -105,6 +105,7 @@ impl World {
             } => "exclusions seen, by certificate",
             CoreNote::Excluded { .. } => "exclusions seen, by silence",
             CoreNote::Admitted { .. } => "admissions seen",
+            CoreNote::Enrolled { .. } => "new logs enrolled, seen",
             CoreNote::Volume { change, .. } => match change {
                 VolumeChange::Promote {
                     after_power_loss: true,

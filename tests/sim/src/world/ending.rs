@@ -105,7 +105,8 @@ impl World {
         if (nodes - 1) * 2 <= nodes {
             return;
         }
-        if !self.is_spare(node) {
+        let lost = self.nodes.iter().any(|node| node.lost_logs > 0);
+        if !self.is_spare(node) || (lost && !self.others_remember(node)) {
             return;
         }
         if self.random.chance(500) {

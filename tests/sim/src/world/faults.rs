@@ -10,7 +10,8 @@ use steadfast::record::ReplicaState;
 use steadfast::types::NodeId;
 
 use super::event::{Event, Happening, Part};
-use super::node::Health;
+use super::member::log_id;
+use super::node::{Health, Node};
 use super::{VOLUME, World};
 use crate::queue::{Instant, MILLI};
 
@@ -185,6 +186,18 @@ impl World {
                     }
                 }
             }
+            Kind::NewLog => {
+                let node = self.victim();
+                if self.others_remember(node) {
+                    self.marks.count("cluster logs lost");
+                    if self.random.chance(500) {
+                        self.power_off(node);
+                    }
+                    self.lose_log(node);
+                    let wait = MILLI + self.spell();
+                    self.plan_start(node, wait);
+                }
+            }
             Kind::Slew => {
                 let node = self.any_node();
                 let drift = self.options.drift;
@@ -244,6 +257,21 @@ impl World {
                 && other.powered
                 && other.health == Health::Well
         })
+    }
+
+    /// Whether a majority of the voters remembers without this node's log what was agreed: each of
+    /// the others runs, and counts what each of them says.
+    pub(super) fn others_remember(&self, node: NodeId) -> bool {
+        let others = self.nodes.iter().filter(|other| other.id != node);
+        let counts = |of: &Node, voter: &Node| {
+            let log = log_id(voter.id, voter.lost_logs);
+            let run = of.run.as_ref();
+            run.is_some_and(|run| run.core.is_counted(voter.id, log))
+        };
+        others.clone().count() * 2 > self.nodes.len()
+            && others
+                .clone()
+                .all(|of| others.clone().all(|voter| counts(of, voter)))
     }
 
     /// Whether the log counts on a disk that is gone, or may come to count on it. A loss of power on

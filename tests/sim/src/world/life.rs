@@ -49,6 +49,7 @@ impl World {
                 shelf: Vec::new(),
                 health: Health::Well,
                 log: LogFile::default(),
+                lost_logs: 0,
                 opening: None,
                 run: None,
                 runs: 0,
@@ -58,7 +59,7 @@ impl World {
                 random: self.random.fork(),
             };
             node.boot(0, self.options.drift);
-            node.log = LogFile::new(super::member::format(id));
+            node.log = LogFile::new(super::member::format(id, 0));
             self.nodes.push(node);
             let at = self.random.below(5 * MILLI);
             self.queue.push(at, Event::Start { node: id, life: 0 });
@@ -254,6 +255,15 @@ impl World {
             let wait = this.random.below(late + 1);
             self.queue.after(wait, Event::LogOrphan(node));
         }
+    }
+
+    /// The daemon is killed, its cluster log is lost, and an empty one takes its place.
+    pub fn lose_log(&mut self, node: NodeId) {
+        self.crash(node, false);
+        self.trace(node, || "its cluster log is lost".to_owned());
+        let this = &mut self.nodes[node.0 as usize];
+        this.lost_logs += 1;
+        this.log = LogFile::new(super::member::format(node, this.lost_logs));
     }
 
     /// The machine goes down, its disk is taken out, and a new, empty one comes in its place.

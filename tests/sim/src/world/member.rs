@@ -5,11 +5,11 @@ use std::rc::Rc;
 use steadfast::member::Canaries;
 use steadfast::member::core::{Core, CoreConfig};
 use steadfast::member::io::{CoreEffect, CoreEvent, Proposal};
-use steadfast::member::log::{self, Geometry};
+use steadfast::member::log::{self, Birth, Geometry};
 use steadfast::member::pulse::{Pulse, PulseConfig};
 use steadfast::node::Signal;
 use steadfast::record::{ReplicaRecord, ReplicaState, VolumeChange, VolumeRecord};
-use steadfast::types::{Index, NodeId, NodeSet, Term, Time};
+use steadfast::types::{Incarnation, Index, LogId, NodeId, NodeSet, Term, Time};
 
 use super::event::{Event, Happening, Part};
 use super::life::timing;
@@ -22,11 +22,22 @@ use crate::queue::MILLI;
 /// Pages to write, in order.
 pub type Pages = Vec<(u32, Rc<[u8; PAGE]>)>;
 
+/// Which log file a node has at first, or after it has lost `lost` of them.
+#[must_use]
+pub const fn log_id(node: NodeId, lost: u64) -> LogId {
+    LogId(1000 * (lost + 1) + node.0 as u64)
+}
+
 /// The bytes of a new log file.
-pub fn format(node: NodeId) -> Vec<u8> {
+pub fn format(node: NodeId, lost: u64) -> Vec<u8> {
     let geometry = Geometry::SMALL;
     let mut bytes = vec![0; geometry.pages() as usize * PAGE];
-    for page in log::format(CLUSTER, node, geometry) {
+    let birth = Birth {
+        id: log_id(node, lost),
+        // Higher than the lost one got, as the clock would have it.
+        used: Incarnation(1_000_000 * lost),
+    };
+    for page in log::format(CLUSTER, node, geometry, birth) {
         let at = page.number as usize * PAGE;
         bytes[at..at + PAGE].copy_from_slice(&page.bytes[..]);
     }
@@ -89,6 +100,7 @@ pub fn pulse(node: &Node, options: &Options, canaries: Canaries, core: &Core, no
         boot: node.boot,
         incarnation: core.incarnation(),
         forbidden: core.promises(),
+        enrolled: core.is_enrolled(),
         canaries,
     };
     Pulse::new(config, now)

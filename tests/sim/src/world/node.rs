@@ -57,6 +57,8 @@ pub struct Node {
     pub health: Health,
     /// Its log file.
     pub log: LogFile,
+    /// How many log files it has lost.
+    pub lost_logs: u64,
     /// A daemon that is about to run: its incarnation is being made durable.
     pub opening: Option<Box<Opening>>,
     /// The daemon.

@@ -30,6 +30,8 @@ pub enum Kind {
     BadDisk,
     /// A machine loses its disk, and comes back with an empty one.
     NewDisk,
+    /// A node loses its cluster log, and comes back with an empty one.
+    NewLog,
     /// A clock changes its rate.
     Slew,
     /// A person hands the volume over.
@@ -41,7 +43,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Crash,
         Self::Power,
         Self::Blackout,
@@ -54,6 +56,7 @@ impl Kind {
         Self::StuckDisk,
         Self::BadDisk,
         Self::NewDisk,
+        Self::NewLog,
         Self::Slew,
         Self::Demote,
         Self::Client,
@@ -76,6 +79,7 @@ impl Kind {
             Self::StuckDisk => "fault: stuck disk",
             Self::BadDisk => "fault: failing disk",
             Self::NewDisk => "fault: disk replaced",
+            Self::NewLog => "fault: cluster log lost",
             Self::Slew => "fault: clock rate changed",
             Self::Demote => "fault: handed over by hand",
             Self::Client => "fault: client gone",
@@ -97,6 +101,7 @@ impl Kind {
             Self::StuckDisk => faults.stuck_disk,
             Self::BadDisk => faults.bad_disk,
             Self::NewDisk => faults.new_disk,
+            Self::NewLog => faults.new_log,
             Self::Slew => faults.slew,
             Self::Demote => faults.demote,
             Self::Client => faults.client,
