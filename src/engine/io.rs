@@ -143,6 +143,17 @@ pub enum Probe {
     Digest,
 }
 
+/// What becomes of data that was read: how long its buffer is used, and on whom that depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// A client of this node gets it: who drives may have kept a buffer for it.
+    Answered,
+    /// Another node gets it.
+    Sent,
+    /// It is looked at, or some of it copied, and let go at once.
+    Dropped,
+}
+
 /// What is known of data that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -164,6 +175,8 @@ pub enum DiskOp {
         extent: Extent,
         /// What `Event::Disk::content` is to tell.
         probe: Probe,
+        /// What becomes of the data.
+        fate: Fate,
     },
     /// Write the buffer's whole blocks.
     Write {

@@ -16,7 +16,7 @@ use super::ring::Ring;
 use super::slab::{Slab, User};
 use super::slots::Slots;
 use super::token::Token;
-use crate::engine::io::{Buf, Content, DiskId, Event, Probe};
+use crate::engine::io::{Buf, Content, DiskId, Event, Fate, Probe};
 use crate::types::{Extent, Time};
 use crate::wire::digest::digest;
 use crate::wire::frame::Change;
@@ -32,7 +32,11 @@ const ZERO_RANGE: i32 = 0x1 | 0x10;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Work {
     /// Into a buffer that is taken when one is free.
-    Read { extent: Extent, probe: Probe },
+    Read {
+        extent: Extent,
+        probe: Probe,
+        fate: Fate,
+    },
     /// From a buffer, which is kept meanwhile.
     Write { extent: Extent, buf: Buf },
     /// Make the extent read as zeroes.
@@ -87,7 +91,7 @@ pub(super) struct Disk {
     /// In the order in which they began; those that have ended are dropped when they come first.
     order: VecDeque<(u32, u64)>,
     /// Reads that found no buffer.
-    waiting: VecDeque<(Owner, Extent, Probe)>,
+    waiting: VecDeque<(Owner, Work)>,
     serial: u64,
     /// Whether the slab's small buffers are registered, as buffer 0.
     fixed: bool,
@@ -130,10 +134,23 @@ impl Disk {
         work: Work,
     ) {
         let (kind, offset, len) = match work {
-            Work::Read { extent, probe } => {
+            Work::Read {
+                extent,
+                probe,
+                fate,
+            } => {
                 assert!(extent.is_aligned(), "the disk is read in blocks");
-                let Some(buf) = slab.take(extent.len as usize, User::Disk) else {
-                    self.waiting.push_back((owner, extent, probe));
+                let bytes = extent.len as usize;
+                let buf = match fate {
+                    // Nothing is kept for it any more if it has been given up meanwhile.
+                    Fate::Answered => slab
+                        .take(bytes, User::Answer)
+                        .or_else(|| slab.take(bytes, User::Sent)),
+                    Fate::Sent => slab.take(bytes, User::Sent),
+                    Fate::Dropped => slab.take(bytes, User::Disk),
+                };
+                let Some(buf) = buf else {
+                    self.waiting.push_back((owner, work));
                     return;
                 };
                 let kind = Kind::Read { buf, probe };
@@ -174,8 +191,8 @@ impl Disk {
     /// Buffers have become free: begins the reads that wait for one.
     pub(super) fn retry(&mut self, ring: &mut Ring, slab: &mut Slab, now: Time) {
         for _ in 0..self.waiting.len() {
-            if let Some((owner, extent, probe)) = self.waiting.pop_front() {
-                self.begin(ring, slab, now, owner, Work::Read { extent, probe });
+            if let Some((owner, work)) = self.waiting.pop_front() {
+                self.begin(ring, slab, now, owner, work);
             }
         }
     }

@@ -219,7 +219,11 @@ impl Link {
                     if u64::from(bytes) > REGION {
                         return Err(Ended::Impossible("a payload crosses a region's end"));
                     }
-                    let Some(buf) = kit.slab.take(bytes as usize, User::Link) else {
+                    let (bytes, user) = (bytes as usize, user_of(&frame));
+                    if user == User::Answer && !kit.slab.is_promised(bytes) {
+                        return Err(Ended::Impossible("data comes that nobody has asked for"));
+                    }
+                    let Some(buf) = kit.slab.take(bytes, user) else {
                         return Ok(Some(Wants::Room));
                     };
                     self.inbound.consume(HEADER);
@@ -295,6 +299,16 @@ impl Link {
             slab.release(arriving.buf);
         }
         true
+    }
+}
+
+/// Whose the payload of a frame is.
+fn user_of(frame: &Frame) -> User {
+    match frame {
+        Frame::Request { .. } => User::Request,
+        Frame::Done { .. } => User::Answer,
+        // A primary's changes and copies: no other frame has a payload.
+        _ => User::Disk,
     }
 }
 

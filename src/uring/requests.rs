@@ -64,7 +64,7 @@ impl Requests {
             for (index, &(bytes, count)) in needs.iter().enumerate() {
                 if count > 0 && !slab.promise(bytes, count) {
                     for &(bytes, count) in &needs[..index] {
-                        (0..count).for_each(|_| slab.fulfil(bytes));
+                        (0..count).for_each(|_| slab.fulfil(bytes, Buf::NONE));
                     }
                     return None;
                 }
@@ -143,7 +143,7 @@ impl Requests {
             asked.errno = errno;
         }
         if asked.request.command == Command::Read {
-            slab.fulfil(extent.blocks().len as usize);
+            slab.fulfil(extent.blocks().len as usize, buf);
             if errno == 0 && asked.client.is_some() {
                 slab.retain(buf);
                 asked.keep(index as usize, buf);
@@ -248,7 +248,7 @@ impl Requests {
             }
             if asked.request.command == Command::Read {
                 while let Some(extent) = asked.next_extent() {
-                    slab.fulfil(extent.blocks().len as usize);
+                    slab.fulfil(extent.blocks().len as usize, Buf::NONE);
                     asked.next = extent.end();
                 }
             }

@@ -151,7 +151,15 @@ impl Served {
             data: self.data,
         };
         let work = match op {
-            DiskOp::Read { extent, probe } => Work::Read { extent, probe },
+            DiskOp::Read {
+                extent,
+                probe,
+                fate,
+            } => Work::Read {
+                extent,
+                probe,
+                fate,
+            },
             DiskOp::Write { extent, buf } => Work::Write { extent, buf },
             DiskOp::Zero { extent, change } => Work::Zero { extent, change },
             DiskOp::Flush => Work::Flush,

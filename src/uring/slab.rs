@@ -2,9 +2,15 @@
 //!
 //! Bytes of a volume lie in a buffer at their own place within blocks, so a buffer holds the whole
 //! blocks around an extent. Buffers that a request needs are taken or promised before it is begun:
-//! whoever cannot have one is not read from. Three users share each size, in this order of
-//! modesty: clients, who leave room for links; links, who leave room for the disk; and the disk,
-//! whose reads end without waiting for anything else.
+//! whoever cannot have one is not read from.
+//!
+//! Volumes of one reactor share the buffers, and nodes that are primary of different volumes wait
+//! for each other's. So that they never wait in a circle, each user of a size leaves room for those
+//! that it may have to wait for, on this node or another (`User`, in this order); and the data of a
+//! client's read comes into a buffer that nobody else can have taken.
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
@@ -28,15 +34,21 @@ const SIZES: [(usize, u32); 4] = [
 /// memory and save a fifth of the CPU time of small transfers. Large ones gain nothing by it.
 const REGISTERED: usize = 2;
 
-/// Who wants a buffer.
+/// Who wants a buffer. Each waits only for what comes after it, here or on another node; the last
+/// two wait for nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum User {
-    /// Data of a client's write.
+    /// Data of a client's write: kept until the primary has answered.
     Client,
-    /// Payload of a link's frame.
-    Link,
-    /// Data read from disk.
+    /// Data of a request of another node's gateway: kept until every replica has stored it.
+    Request,
+    /// Data read for another node: kept until a replica has stored it, or a gateway has taken it.
+    Sent,
+    /// What only the disk of this node has to do with: a change or copy of another node's primary,
+    /// which is kept until it is there, and what is read and not kept.
     Disk,
+    /// Data of a read of a client, which was promised to it: comes out of the clients' room.
+    Answer,
 }
 
 #[derive(Debug)]
@@ -49,8 +61,10 @@ struct Size {
     count: u32,
     /// Numbers; the one used last is on top, its memory is warm.
     free: Vec<u32>,
-    /// Buffers that reads of clients will need when their data comes.
+    /// Reads of clients whose data has not come, or is not theirs yet.
     promised: u32,
+    /// Buffers that were taken for such data.
+    arriving: u32,
 }
 
 impl Size {
@@ -58,24 +72,33 @@ impl Size {
     const fn spare(&self, user: User) -> u32 {
         match user {
             User::Client => self.count / 4,
-            User::Link => self.count / 8,
-            User::Disk => 0,
+            User::Request => self.count / 16 * 3,
+            User::Sent => self.count / 8,
+            User::Disk | User::Answer => 0,
         }
     }
 
+    /// Free buffers that are kept for what was promised. One that is still arriving when nobody
+    /// waits for it any more stands in for another until it is let go.
+    const fn reserved(&self) -> u32 {
+        self.promised.saturating_sub(self.arriving)
+    }
+
     fn has(&self, user: User, wanted: u32) -> bool {
-        let promised = if matches!(user, User::Client) {
-            self.promised
-        } else {
-            0
-        };
-        self.free.len() as u32 >= self.spare(user) + promised + wanted
+        match user {
+            User::Answer => self.reserved() >= wanted,
+            User::Client | User::Request | User::Sent | User::Disk => {
+                self.free.len() as u32 >= self.spare(user) + self.reserved() + wanted
+            }
+        }
     }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Meta {
     size: u8,
+    /// It was taken for data that was promised, and nobody has been given the data yet.
+    arriving: bool,
     references: u32,
     /// CRC of `crc_len` bytes at `crc_at`; none if `crc_len` is 0.
     crc: u32,
@@ -109,6 +132,7 @@ impl Slab {
                 count,
                 free: (0..count).rev().map(|i| meta.len() as u32 + i).collect(),
                 promised: 0,
+                arriving: 0,
             };
             arena_len += bytes * count as usize;
             meta.resize(
@@ -146,9 +170,12 @@ impl Slab {
             return None;
         }
         let number = size.free.pop()?;
+        let arriving = matches!(user, User::Answer);
+        size.arriving += u32::from(arriving);
         let meta = &mut self.meta[number as usize];
         assert_eq!(meta.references, 0, "buffer {number} was free");
         meta.references = 1;
+        meta.arriving = arriving;
         meta.crc_len = 0;
         Some(Buf(number))
     }
@@ -164,12 +191,28 @@ impl Slab {
         room
     }
 
-    /// The data of a promised read has come (or never will).
-    pub(super) fn fulfil(&mut self, bytes: usize) {
+    /// Whether some read of a client waits for a buffer of this size.
+    pub(super) fn is_promised(&mut self, bytes: usize) -> bool {
+        self.size_of(bytes).promised > 0
+    }
+
+    /// The data of a promised read has come, in `buf`, or never will.
+    pub(super) fn fulfil(&mut self, bytes: usize, buf: Buf) {
         let size = self.size_of(bytes);
         assert!(size.promised > 0, "the buffer was promised");
         size.promised -= 1;
         self.freed = true;
+        if buf.is_some() {
+            self.arrived(buf);
+        }
+    }
+
+    /// A buffer is no longer one that promised data is coming into.
+    fn arrived(&mut self, buf: Buf) {
+        let meta = &mut self.meta[buf.0 as usize];
+        if std::mem::take(&mut meta.arriving) {
+            self.sizes[usize::from(meta.size)].arriving -= 1;
+        }
     }
 
     /// One more user of `buf`.
@@ -185,7 +228,9 @@ impl Slab {
         assert!(meta.references > 0, "buffer {} is in use", buf.0);
         meta.references -= 1;
         if meta.references == 0 {
-            self.sizes[usize::from(meta.size)].free.push(buf.0);
+            let size = usize::from(meta.size);
+            self.arrived(buf);
+            self.sizes[size].free.push(buf.0);
             self.freed = true;
         }
     }
@@ -273,73 +318,5 @@ impl Slab {
         let meta = &mut self.meta[buf.0 as usize];
         (meta.crc, meta.crc_at, meta.crc_len) = (crc, at as u32, len as u32);
         crc
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_buffer_is_free_when_its_last_user_has_gone() {
-        let mut slab = Slab::new().unwrap();
-        let buf = slab.take(4096, User::Client).unwrap();
-        slab.retain(buf);
-        slab.release(buf);
-        assert!(!slab.take_freed());
-        assert_eq!(slab.used(), 1);
-        slab.release(buf);
-        assert!(slab.take_freed());
-        assert_eq!(slab.used(), 0);
-    }
-
-    #[test]
-    fn clients_leave_room_for_links_and_links_for_the_disk() {
-        let mut slab = Slab::new().unwrap();
-        let mut taken = [0, 0, 0];
-        for (user, taken) in [User::Client, User::Link, User::Disk]
-            .into_iter()
-            .zip(&mut taken)
-        {
-            while slab.take(1 << 20, user).is_some() {
-                *taken += 1;
-            }
-        }
-        assert_eq!(taken, [72, 12, 12]);
-    }
-
-    #[test]
-    fn promises_count_for_clients_only() {
-        let mut slab = Slab::new().unwrap();
-        assert!(slab.promise(1 << 20, 72));
-        assert!(!slab.promise(1 << 20, 1));
-        assert_eq!(slab.take(1 << 20, User::Client), None);
-        assert!(slab.take(1 << 20, User::Disk).is_some());
-        slab.fulfil(1 << 20);
-        assert!(
-            !slab.promise(1 << 20, 1),
-            "the disk took the one that was left"
-        );
-    }
-
-    #[test]
-    fn a_crc_is_forgotten_when_the_bytes_change() {
-        let mut slab = Slab::new().unwrap();
-        let buf = slab.take(8192, User::Client).unwrap();
-        slab.bytes_mut(buf, 0, 8192).fill(7);
-        let before = slab.crc(buf, 0, 8192);
-        assert_eq!(before, crc32fast::hash(&[7; 8192]));
-        assert_eq!(slab.crc(buf, 0, 4096), crc32fast::hash(&[7; 4096]));
-        slab.copy(buf, 0, buf, 1, 100);
-        slab.bytes_mut(buf, 9, 1)[0] = 8;
-        assert_ne!(slab.crc(buf, 0, 8192), before);
-    }
-
-    #[test]
-    #[should_panic(expected = "bytes 8190+3")]
-    fn bytes_outside_of_a_buffer_are_refused() {
-        let mut slab = Slab::new().unwrap();
-        let buf = slab.take(8192, User::Client).unwrap();
-        slab.bytes(buf, 8190, 3);
     }
 }

@@ -1,6 +1,7 @@
 //! The reactor with real sockets, stores and links, against clients that others wrote and clients
 //! that mean harm. No membership core: see `paper`.
 
+mod buffers;
 mod foreign;
 mod hostile;
 mod lease;

@@ -24,23 +24,30 @@ use steadfast::uring::{
 pub const CLUSTER: u128 = 0x5eed;
 /// Its key.
 pub const KEY: [u8; 32] = [3; 32];
-/// Its volume.
+/// Its first volume.
 pub const VOLUME: VolumeId = VolumeId(7);
 const BOOT: BootId = BootId(99);
 const INCARNATION: Incarnation = Incarnation(1);
 
-/// The record, and whom to tell when it changes.
+/// The records, and whom to tell when they change.
 struct Paper {
-    record: VolumeRecord,
+    records: Vec<VolumeRecord>,
     handles: Vec<Handle>,
     notes: Vec<(NodeId, Note)>,
+    /// Whether no replica is shrunk out, whoever proposes it, and how often that was proposed.
+    no_shrinks: bool,
+    refused: usize,
 }
 
 impl Paper {
     /// Applies a change if it names the newest entry.
-    fn propose(&mut self, prev: Index, change: VolumeChange) {
-        let record = &mut self.record;
-        if prev != record.last_entry {
+    fn propose(&mut self, volume: VolumeId, prev: Index, change: VolumeChange) {
+        let find = |record: &&mut VolumeRecord| record.id == volume && record.last_entry == prev;
+        let Some(record) = self.records.iter_mut().find(find) else {
+            return;
+        };
+        if self.no_shrinks && matches!(change, VolumeChange::Shrink { .. }) {
+            self.refused += 1;
             return;
         }
         record.last_entry = Index(prev.0 + 1);
@@ -92,41 +99,34 @@ pub struct Nodes {
 impl Nodes {
     /// Starts `replicas` nodes with a store each in `dir`, and one without; the first is primary.
     pub fn start(dir: &Path, replicas: u8, size: u64) -> Self {
+        Self::start_volumes(dir, replicas, size, &[0])
+    }
+
+    /// As `start`, with a volume for each of these primaries: `vol`, `vol1`, and so on.
+    pub fn start_volumes(dir: &Path, replicas: u8, size: u64, primaries: &[u8]) -> Self {
         let count = replicas + 1;
-        let mut stores: Vec<_> = (0..replicas)
-            .map(|node| Some(open(dir, node, size)))
+        let mut stores: Vec<Vec<_>> = (0..primaries.len())
+            .map(|volume| {
+                let open = |node| Some(open(dir, volume, node, size));
+                (0..replicas).map(open).collect()
+            })
             .collect();
-        // Above what an earlier run has used.
-        let used = stores.iter().flatten().map(|store| store.recovered.term.0);
-        let term = Term(used.max().unwrap_or(0) + 1);
         let data: Vec<_> = (0..count).map(free_address).collect();
-        let record = VolumeRecord {
-            id: VOLUME,
-            name: "vol".into(),
-            size,
-            shared: true,
-            last_entry: Index(1),
-            term,
-            primary: Some(Grant {
-                node: NodeId(0),
-                incarnation: INCARNATION,
-                boot: BOOT,
-            }),
-            replicas: (0..replicas)
-                .map(|node| ReplicaRecord {
-                    node: NodeId(node),
-                    store: StoreId(u128::from(node) + 1),
-                    state: ReplicaState::InSync { boot: BOOT },
-                })
-                .collect(),
-            sessions: Vec::new(),
-            openings: 0,
-            losses: 0,
-        };
+        let records: Vec<_> = (0..primaries.len())
+            .map(|volume| {
+                // Above what an earlier run has used.
+                let stores = stores[volume].iter().flatten();
+                let used = stores.map(|store| store.recovered.term.0).max();
+                let term = Term(used.unwrap_or(0) + 1);
+                record(volume, size, replicas, primaries[volume], term)
+            })
+            .collect();
         let paper = Arc::new(Mutex::new(Paper {
-            record: record.clone(),
+            records: records.clone(),
             handles: Vec::new(),
             notes: Vec::new(),
+            no_shrinks: false,
+            refused: 0,
         }));
         let mut nodes = Self {
             paper: Arc::clone(&paper),
@@ -148,7 +148,16 @@ impl Nodes {
         };
         for node in 0..count {
             let socket = dir.join(format!("{node}.sock"));
-            let store = stores.get_mut(usize::from(node)).and_then(Option::take);
+            let volumes = records.iter().zip(&mut stores).map(|(record, stores)| {
+                let store = stores.get_mut(usize::from(node)).and_then(Option::take);
+                VolumeSetup {
+                    id: record.id,
+                    name: record.name.clone(),
+                    size,
+                    shared: true,
+                    store,
+                }
+            });
             let lease = Arc::new(LeaseCell::new());
             lease.publish(Lease {
                 incarnation: INCARNATION,
@@ -170,13 +179,7 @@ impl Nodes {
                         data: data[usize::from(peer)],
                     })
                     .collect(),
-                volumes: vec![VolumeSetup {
-                    id: VOLUME,
-                    name: "vol".into(),
-                    size,
-                    shared: true,
-                    store,
-                }],
+                volumes: volumes.collect(),
                 suspicion: Duration::from_millis(300),
                 limits: Limits {
                     handshake: Duration::from_secs(2),
@@ -206,7 +209,9 @@ impl Nodes {
                     heard: true,
                 }));
             }
-            handle.send(Input::Volume(ToVolume::Record(record.clone())));
+            for record in &records {
+                handle.send(Input::Volume(ToVolume::Record(record.clone())));
+            }
         }
         nodes
     }
@@ -239,13 +244,31 @@ impl Nodes {
     /// Lets two nodes hear each other, or not.
     pub fn hear(&self, node: u8, peer: u8, heard: bool) {
         for (node, peer) in [(node, peer), (peer, node)] {
-            let node_id = NodeId(peer);
-            let told = ToVolume::Hearing {
-                node: node_id,
-                heard,
-            };
-            self.handles[usize::from(node)].send(Input::Volume(told));
+            self.tell_hearing(node, peer, heard);
         }
+    }
+
+    /// Lets one node think that it and a peer hear each other, or not.
+    pub fn tell_hearing(&self, node: u8, peer: u8, heard: bool) {
+        let node_id = NodeId(peer);
+        let told = ToVolume::Hearing {
+            node: node_id,
+            heard,
+        };
+        self.handles[usize::from(node)].send(Input::Volume(told));
+    }
+
+    /// Lets no replica be shrunk out, so that whoever wants one to leave waits; or lets it again.
+    pub fn refuse_shrinks(&self, refuse: bool) {
+        self.paper
+            .lock()
+            .expect("no test panics with it")
+            .no_shrinks = refuse;
+    }
+
+    /// How many proposals to shrink were refused.
+    pub fn refused_shrinks(&self) -> usize {
+        self.paper.lock().expect("no test panics with it").refused
     }
 
     /// What a node is doing.
@@ -255,13 +278,9 @@ impl Nodes {
         answer.recv().expect("the reactor lives")
     }
 
-    /// The record as it is.
+    /// The first volume's record as it is.
     pub fn record(&self) -> VolumeRecord {
-        self.paper
-            .lock()
-            .expect("no test panics with it")
-            .record
-            .clone()
+        self.paper.lock().expect("no test panics with it").records[0].clone()
     }
 
     /// What the nodes have noted.
@@ -291,8 +310,12 @@ fn output(me: NodeId, paper: Arc<Mutex<Paper>>) -> Box<dyn FnMut(Output) + Send>
     Box::new(move |output| {
         let mut paper = paper.lock().expect("no test panics with it");
         match output {
-            Output::Core(CoreEvent::Propose(Proposal::Volume { prev, change, .. })) => {
-                paper.propose(prev, change);
+            Output::Core(CoreEvent::Propose(Proposal::Volume {
+                volume,
+                prev,
+                change,
+            })) => {
+                paper.propose(volume, prev, change);
             }
             Output::Note { note, .. } => paper.notes.push((me, note)),
             Output::Core(_) => {}
@@ -307,12 +330,53 @@ fn free_address(node: u8) -> SocketAddr {
         .expect("loopback has free ports")
 }
 
-fn open(dir: &Path, node: u8, size: u64) -> Store {
-    let path = dir.join(format!("{node}.store"));
+/// The record that a volume begins with.
+fn record(volume: usize, size: u64, replicas: u8, primary: u8, term: Term) -> VolumeRecord {
+    VolumeRecord {
+        id: volume_id(volume),
+        name: match volume {
+            0 => "vol".into(),
+            _ => format!("vol{volume}"),
+        },
+        size,
+        shared: true,
+        last_entry: Index(1),
+        term,
+        primary: Some(Grant {
+            node: NodeId(primary),
+            incarnation: INCARNATION,
+            boot: BOOT,
+        }),
+        replicas: (0..replicas)
+            .map(|node| ReplicaRecord {
+                node: NodeId(node),
+                store: store_id(volume, node),
+                state: ReplicaState::InSync { boot: BOOT },
+            })
+            .collect(),
+        sessions: Vec::new(),
+        openings: 0,
+        losses: 0,
+    }
+}
+
+fn volume_id(volume: usize) -> VolumeId {
+    VolumeId(VOLUME.0 + volume as u128)
+}
+
+fn store_id(volume: usize, node: u8) -> StoreId {
+    StoreId(volume as u128 * 256 + u128::from(node) + 1)
+}
+
+fn open(dir: &Path, volume: usize, node: u8, size: u64) -> Store {
+    let path = dir.join(match volume {
+        0 => format!("{node}.store"),
+        _ => format!("{node}.{volume}.store"),
+    });
     let identity = Identity {
         cluster: CLUSTER,
-        volume: VOLUME,
-        store: StoreId(u128::from(node) + 1),
+        volume: volume_id(volume),
+        store: store_id(volume, node),
         node: NodeId(node),
         size,
     };

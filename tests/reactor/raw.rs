@@ -29,13 +29,18 @@ impl Raw {
 
     /// Connects and chooses the default export, with simple replies. Gives its size.
     pub fn open(socket: &Path) -> (Self, u64) {
+        Self::open_export(socket, "")
+    }
+
+    /// Connects and chooses an export, with simple replies. Gives its size.
+    pub fn open_export(socket: &Path, name: &str) -> (Self, u64) {
         let mut raw = Self::connect(socket);
         raw.take::<18>();
         raw.0
             .write_all(&3_u32.to_be_bytes())
             .expect("the connection lives");
-        // EXPORT_NAME, the empty name.
-        raw.option(1, &[]);
+        // EXPORT_NAME.
+        raw.option(1, name.as_bytes());
         let size = u64::from_be_bytes(raw.take());
         raw.take::<2>();
         (raw, size)

@@ -3,7 +3,7 @@
 use super::op::State;
 use super::{Cx, Primary};
 use crate::engine::disk::DiskUse;
-use crate::engine::io::{Buf, Effect, Probe};
+use crate::engine::io::{Buf, Effect, Fate, Probe};
 use crate::engine::store::release;
 use crate::types::{BLOCK, Extent};
 use crate::wire::frame::Change;
@@ -38,7 +38,8 @@ impl Primary {
                     len: BLOCK as u32,
                 };
                 let what = self.edge_use(id, end);
-                cx.store.read(what, extent, Probe::Nothing, cx.out);
+                cx.store
+                    .read(what, extent, Probe::Nothing, Fate::Dropped, cx.out);
             }
         }
     }
@@ -55,7 +56,8 @@ impl Primary {
         op.state = State::Edges;
         op.edges = 1;
         let what = self.edge_use(id, false);
-        cx.store.read(what, blocks, Probe::Nothing, cx.out);
+        cx.store
+            .read(what, blocks, Probe::Nothing, Fate::Sent, cx.out);
     }
 
     fn edge_use(&self, op: u32, end: bool) -> DiskUse {

@@ -4,7 +4,7 @@ use super::attach::send;
 use super::edges::clear;
 use super::op::{Kind, Op, Source, State};
 use super::{Cx, NONE, Phase, Primary, RING};
-use crate::engine::io::{Buf, Content, Probe};
+use crate::engine::io::{Buf, Content, Fate, Probe};
 use crate::engine::replica::{SEQ_SOFT, base_of};
 use crate::engine::store::{Job, Owner, release};
 use crate::engine::unstable::{Held, UNSTABLE_MAX};
@@ -104,6 +104,10 @@ impl Primary {
         let op = self.ops.at(id);
         op.state = State::Reading;
         let (kind, blocks) = (op.kind, op.blocks);
+        let fate = match (kind, op.source) {
+            (Kind::Read, Source::Local(_)) => Fate::Answered,
+            _ => Fate::Sent,
+        };
         if kind != Kind::Read && !cx.store.is_written(blocks.region()) {
             self.data_read(id, Buf::NONE, Content::Zero, cx);
             return;
@@ -114,7 +118,7 @@ impl Primary {
             Kind::Read | Kind::Change | Kind::Flush => Probe::Nothing,
         };
         let what = self.read_use(id);
-        cx.store.read(what, blocks, probe, cx.out);
+        cx.store.read(what, blocks, probe, fate, cx.out);
     }
 
     /// The data of a read, a reconciling or a copy is here.

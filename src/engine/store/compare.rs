@@ -2,7 +2,7 @@
 
 use super::{Done, Store};
 use crate::engine::disk::DiskUse;
-use crate::engine::io::{Content, Effects, LinkId, Probe};
+use crate::engine::io::{Content, Effects, Fate, LinkId, Probe};
 use crate::types::Extent;
 use crate::wire::frame::Digest;
 
@@ -36,7 +36,7 @@ impl Store {
         }
         let at = self.compares.insert(compare);
         let what = DiskUse::Compare(at);
-        self.read(what, compare.extent, Probe::Digest, out);
+        self.read(what, compare.extent, Probe::Digest, Fate::Dropped, out);
     }
 
     /// The data of a comparison was read.

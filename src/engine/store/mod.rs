@@ -33,7 +33,7 @@ use page::Pages;
 
 use super::config::Canaries;
 use super::disk::{DiskTable, DiskUse};
-use super::io::{Buf, DiskOp, Effect, Effects, LinkId, Probe};
+use super::io::{Buf, DiskOp, Effect, Effects, Fate, LinkId, Probe};
 use super::slab::Slab;
 use super::unstable::Unstable;
 use super::windows::SessionWindows;
@@ -245,10 +245,21 @@ impl Store {
 
     // What primary and replica ask for.
 
-    /// A read of whole blocks, for the primary.
-    pub fn read(&mut self, what: DiskUse, extent: Extent, probe: Probe, out: &mut Effects) {
+    /// A read of whole blocks.
+    pub fn read(
+        &mut self,
+        what: DiskUse,
+        extent: Extent,
+        probe: Probe,
+        fate: Fate,
+        out: &mut Effects,
+    ) {
         let id = self.disk.begin(what);
-        let op = DiskOp::Read { extent, probe };
+        let op = DiskOp::Read {
+            extent,
+            probe,
+            fate,
+        };
         out.push(Effect::Disk { id, op });
     }
 

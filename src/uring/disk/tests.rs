@@ -76,6 +76,7 @@ fn what_is_written_is_read_and_what_is_zeroed_is_zero() {
     let read = Work::Read {
         extent: at,
         probe: Probe::Zero,
+        fate: Fate::Dropped,
     };
     let (errno, data, content) = bench.run(read);
     assert_eq!((errno, content), (0, Content::Data));
@@ -84,6 +85,7 @@ fn what_is_written_is_read_and_what_is_zeroed_is_zero() {
     let compare = Work::Read {
         extent: at,
         probe: Probe::Digest,
+        fate: Fate::Dropped,
     };
     let (errno, data, content) = bench.run(compare);
     let expected = Content::Digest(digest(&[0x5a; 8192]));
@@ -108,6 +110,7 @@ fn a_read_past_the_end_of_the_store_is_an_error() {
     let (errno, ..) = bench.run(Work::Read {
         extent: extent(0, 8192),
         probe: Probe::Nothing,
+        fate: Fate::Dropped,
     });
     assert_eq!(errno, 5);
     assert_eq!(bench.slab.used(), 0);

@@ -52,7 +52,7 @@ impl World {
         let data = layout(layout_size()).data;
         let (mut buf, mut content) = (Buf::NONE, Content::Data);
         match running.op {
-            DiskOp::Read { extent, probe } => {
+            DiskOp::Read { extent, probe, .. } => {
                 assert!(extent.is_aligned());
                 let mut bytes = vec![0; extent.len as usize];
                 image.read(data + extent.offset, &mut bytes);

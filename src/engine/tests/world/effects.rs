@@ -201,7 +201,7 @@ impl World {
         let n = &mut self.nodes[node];
         let errno = n.fail_disk.unwrap_or(0);
         let (mut buf, mut content) = (Buf::NONE, Content::Data);
-        if let DiskOp::Read { extent, probe } = op
+        if let DiskOp::Read { extent, probe, .. } = op
             && errno == 0
         {
             let at = (data + extent.offset) as usize;

@@ -46,6 +46,7 @@ impl World {
             DiskOp::Read {
                 extent,
                 probe: asked,
+                ..
             } => {
                 probe = asked;
                 where_to = extent;
