@@ -124,6 +124,8 @@ pub struct Canaries {
     pub read_unacknowledged: bool,
     /// A replica takes frames of a primary of an older term.
     pub accept_old_term: bool,
+    /// A restarted daemon takes a store that has failed for a good one (row 21).
+    pub forget_failed_store: bool,
     /// A primary that was restarted takes its old grant for its own.
     pub ignore_boot: bool,
 }

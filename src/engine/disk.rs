@@ -12,6 +12,8 @@ pub(super) enum DiskUse {
     Flush(u32),
     /// A superblock.
     Superblock,
+    /// The superblock that says that the store has failed.
+    FailedMark,
     /// A record of the intent ring.
     Record,
     /// A page of a bitmap, by page buffer.

@@ -26,7 +26,8 @@ const CHUNK: usize = 64;
 /// `superblock.generation` is that of the second superblock and must be 1.
 #[must_use]
 pub fn format(superblock: &Superblock) -> Vec<(u64, Box<PageBytes>)> {
-    assert!(superblock.generation == 1 && superblock.dirty.iter().all(Option::is_none));
+    assert!(superblock.generation == 1 && superblock.failed.is_none());
+    assert!(superblock.dirty.iter().all(Option::is_none));
     let layout = &superblock.layout;
     let mut pages = Vec::new();
     let table = vec![None; ring::SLOTS];
@@ -58,6 +59,15 @@ pub fn format(superblock: &Superblock) -> Vec<(u64, Box<PageBytes>)> {
 pub fn recover(read: &mut Read<'_>, store_bytes: u64) -> Result<Recovered, Refused> {
     let mut findings = Vec::new();
     let superblock = newest_superblock(read, store_bytes, &mut findings)?;
+    if let Some(errno) = superblock.failed {
+        findings.push(Finding {
+            severity: Severity::Damaged,
+            offset: superblock.layout.superblock(superblock.generation),
+            what: format!(
+                "the store has failed with error {errno} of its disk, and is not used any more"
+            ),
+        });
+    }
     let layout = superblock.layout;
     let needed = layout.store_bytes(superblock.size);
     if store_bytes < needed {
@@ -93,6 +103,7 @@ pub fn recover(read: &mut Read<'_>, store_bytes: u64) -> Result<Recovered, Refus
         active: ring.table,
         written,
         dirty,
+        failed: superblock.failed,
         findings,
     })
 }

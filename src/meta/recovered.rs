@@ -52,6 +52,9 @@ pub struct Recovered {
     pub written: Bits,
     /// Dirty bitmaps in use, by slot.
     pub dirty: Vec<Option<DirtySlot>>,
+    /// The store has failed with this error number, in this run of the daemon or an earlier one: it
+    /// is of no use.
+    pub failed: Option<u16>,
     /// What was not as it should be, to be told.
     pub findings: Vec<Finding>,
 }

@@ -87,6 +87,8 @@ pub struct SuperblockContent {
     pub data: u64,
     /// Dirty bitmaps in use: slot, node, entry of the cluster log that took the node out.
     pub dirty: Vec<(u32, u8, u64)>,
+    /// The error number with which the store has failed, if it has.
+    pub failed: Option<u16>,
 }
 
 /// What the store says besides.
@@ -232,6 +234,7 @@ impl SuperblockContent {
                 .zip(superblock.dirty)
                 .filter_map(|(slot, dirty)| dirty.map(|(node, since)| (slot, node.0, since.0)))
                 .collect(),
+            failed: superblock.failed,
         }
     }
 }

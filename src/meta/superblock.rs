@@ -3,7 +3,7 @@
 //! All that is not zero lies in the first 512 bytes of the page, so a torn write leaves the old or
 //! the new one, never a mixture.
 
-use super::bytes::{is_zero, put_u32, put_u64, put_u128, u32_at, u64_at, u128_at};
+use super::bytes::{is_zero, put_u16, put_u32, put_u64, put_u128, u16_at, u32_at, u64_at, u128_at};
 use super::layout::{self, DIRTY_SLOTS};
 use super::recovered::Layout;
 use super::{PAGE, PageBytes, VERSION};
@@ -14,6 +14,7 @@ const VERSION_AT: usize = 8;
 const LENGTH_AT: usize = 12;
 const CRC_AT: usize = 16;
 const NODE_AT: usize = 20;
+const FAILED_AT: usize = 22;
 const GENERATION_AT: usize = 24;
 const CLUSTER_AT: usize = 32;
 const VOLUME_AT: usize = 48;
@@ -52,6 +53,8 @@ pub struct Superblock {
     pub generation: u64,
     /// The absent replicas, with the entry that took each out, by slot of the dirty bitmaps.
     pub dirty: [Option<(NodeId, Index)>; DIRTY_SLOTS],
+    /// The store has failed, with this error number (never 0), and is not used any more.
+    pub failed: Option<u16>,
 }
 
 /// Why a page is no superblock of ours.
@@ -86,6 +89,7 @@ impl Superblock {
         put_u32(page, VERSION_AT, VERSION);
         put_u32(page, LENGTH_AT, PAGE as u32);
         page[NODE_AT] = self.node.0;
+        put_u16(page, FAILED_AT, self.failed.unwrap_or(0));
         put_u64(page, GENERATION_AT, self.generation);
         put_u128(page, CLUSTER_AT, self.cluster);
         put_u128(page, VOLUME_AT, self.volume.0);
@@ -148,6 +152,7 @@ impl Superblock {
             term: Term(u64_at(page, TERM_AT)),
             generation: u64_at(page, GENERATION_AT),
             dirty,
+            failed: Some(u16_at(page, FAILED_AT)).filter(|&errno| errno != 0),
         };
         let nodes = dirty.iter().flatten().map(|&(node, _)| node);
         if nodes

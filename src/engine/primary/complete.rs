@@ -351,7 +351,7 @@ impl Primary {
         if !self.failing {
             self.failing = true;
             self.propose_at = cx.now;
-            cx.store.fail(errno);
+            cx.store.fail(errno, cx.out);
             cx.out.push(Effect::Note(Note::StoreFailed { errno }));
         }
     }

@@ -286,6 +286,7 @@ fn blank(at: usize, store: bool) -> Node {
             term: Term(0),
             generation: 1,
             dirty: Default::default(),
+            failed: None,
         };
         let mut image = Image::new(layout.store_bytes(SIZE));
         for (offset, page) in meta::format(&superblock) {

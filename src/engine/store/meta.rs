@@ -26,6 +26,19 @@ impl Store {
         {
             return;
         }
+        self.generation_writing = Some(self.generation + 1);
+        self.write_next_superblock(DiskUse::Superblock, out);
+    }
+
+    /// Asks the disk, once, to keep that the store has failed. `generation` stays as it is: nothing
+    /// that waits for a superblock may take this one for it.
+    pub(super) fn write_failed_mark(&mut self, out: &mut Effects) {
+        if self.generation_writing.is_none() && std::mem::take(&mut self.mark_wanted) {
+            self.write_next_superblock(DiskUse::FailedMark, out);
+        }
+    }
+
+    fn write_next_superblock(&mut self, what: DiskUse, out: &mut Effects) {
         let generation = self.generation + 1;
         Superblock {
             cluster: self.cluster,
@@ -37,15 +50,11 @@ impl Store {
             term: self.term,
             generation,
             dirty: self.bitmaps.names(),
+            failed: self.broken,
         }
         .encode(self.pages.bytes_mut(page::SUPERBLOCK));
-        self.generation_writing = Some(generation);
-        self.write_page(
-            DiskUse::Superblock,
-            page::SUPERBLOCK,
-            self.layout.superblock(generation),
-            out,
-        );
+        let offset = self.layout.superblock(generation);
+        self.write_page(what, page::SUPERBLOCK, offset, out);
     }
 
     pub(super) fn write_record(&mut self, out: &mut Effects) {
@@ -108,7 +117,7 @@ impl Store {
     pub(super) fn page_ended(&mut self, buffer: u32, errno: u16, out: &mut Effects) {
         let name = self.pages.give_back(buffer);
         if errno != 0 {
-            self.fail(errno);
+            self.fail(errno, out);
             return;
         }
         self.bitmaps.written_page(name);

@@ -10,6 +10,8 @@
 //!   durable.
 //! - The superblock names a bitmap only after the pages are durable whose bits no intent stands for.
 //! - Ring records, and superblocks, are written one at a time; every page by one write at a time.
+//! - A store that has failed stays failed, over restarts too: the last thing that is written to it is
+//!   a superblock that says so.
 
 mod apply;
 mod bitmaps;
@@ -91,8 +93,11 @@ pub(super) struct Store {
     keep_held: bool,
     pub unstable: Unstable,
     pub windows: SessionWindows,
-    /// Metadata or a flush failed with this error: nothing can be promised any more.
+    /// Metadata or a flush failed with this error, in this run or an earlier one: nothing can be
+    /// promised any more.
     pub broken: Option<u16>,
+    /// The disk has not been asked yet to keep that.
+    mark_wanted: bool,
     cluster: u128,
     volume: VolumeId,
     node: NodeId,
@@ -142,7 +147,8 @@ impl Store {
             keep_held: true,
             unstable: Unstable::new(blank),
             windows: SessionWindows::new(blank),
-            broken: None,
+            broken: recovered.failed.filter(|_| !canaries.forget_failed_store),
+            mark_wanted: false,
             cluster: recovered.cluster,
             volume: recovered.volume,
             node: recovered.node,
@@ -310,7 +316,7 @@ impl Store {
                 wait.disk = false;
                 wait.errno = errno;
                 if errno != 0 {
-                    self.fail(errno);
+                    self.fail(errno, out);
                 }
                 self.end_flushes();
             }
@@ -321,9 +327,10 @@ impl Store {
                 if errno == 0 {
                     self.generation = generation;
                 } else {
-                    self.fail(errno);
+                    self.fail(errno, out);
                 }
                 self.write_superblock(out);
+                self.write_failed_mark(out);
             }
             DiskUse::Record => {
                 if errno == 0 {
@@ -332,9 +339,11 @@ impl Store {
                     self.start_waiting(out);
                     self.retry_waiting(out);
                 } else {
-                    self.fail(errno);
+                    self.fail(errno, out);
                 }
             }
+            // Whether it is there or not, this run knows; and it proves nothing else.
+            DiskUse::FailedMark => {}
             DiskUse::Page(buffer) => self.page_ended(buffer, errno, out),
             DiskUse::Read { .. } | DiskUse::Edge { .. } | DiskUse::Compare(_) => {
                 unreachable!("a read")
@@ -359,11 +368,14 @@ impl Store {
         }
     }
 
-    /// A write of metadata, or a flush, has failed: nothing more is promised. Never retried.
-    pub fn fail(&mut self, errno: u16) {
+    /// A write of metadata, or a flush, has failed: nothing more is promised. Never retried, in a
+    /// later run neither, if the disk takes the mark.
+    pub fn fail(&mut self, errno: u16, out: &mut Effects) {
         assert!(errno != 0);
         if self.broken.is_none() {
             self.broken = Some(errno);
+            self.mark_wanted = true;
+            self.write_failed_mark(out);
         }
         self.fail_waiting(errno);
         self.end_flushes();

@@ -1,5 +1,6 @@
 //! The store by itself, on a disk that does what it is told when it is told.
 
+mod failed;
 mod slots;
 
 use super::*;
@@ -29,6 +30,7 @@ fn recovered() -> Recovered {
         active: vec![None; ring::SLOTS],
         written: Bits::zeroes(REGIONS),
         dirty: vec![None; 7],
+        failed: None,
         findings: Vec::new(),
     }
 }
@@ -301,30 +303,6 @@ fn changes_that_were_dropped_while_they_waited_leave_no_trace() {
     disk.store.clear_idle(&mut disk.out);
     disk.run();
     assert!(!disk.store.is_active(7) && disk.store.at_rest());
-}
-
-#[test]
-fn a_failed_record_fails_what_waits_for_it_and_all_that_follows() {
-    let mut disk = Disk::new(recovered());
-    disk.change(7, 0);
-    let (id, _) = disk.begun.remove(0);
-    let what = disk.store.disk.end(id);
-    disk.store.disk_ended(what, 5, &mut disk.out);
-    assert_eq!(disk.store.broken, Some(5));
-    assert!(matches!(
-        disk.store.done[..],
-        [Done::Applied { errno: 5, .. }]
-    ));
-    disk.store.done.clear();
-    disk.change(9, 0);
-    assert_eq!(disk.applied, 1);
-    assert!(disk.begun.is_empty());
-    let user = FlushUser::Round { epoch: 1, round: 1 };
-    disk.store.flush(user, &mut disk.out);
-    assert!(matches!(
-        disk.store.done[..],
-        [Done::Flushed { errno: 5, .. }]
-    ));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Volumes against each other, on instant disks and links that keep order.
 
+mod failed;
 mod failover;
 mod full_copy;
 mod io;

@@ -92,6 +92,9 @@ impl SuperblockReport {
                     "  volume of {} bytes (room for {}), data at {}",
                     content.size, content.size_max, content.data
                 )?;
+                if let Some(errno) = content.failed {
+                    writeln!(out, "  failed with error {errno}")?;
+                }
                 for (slot, node, since) in &content.dirty {
                     writeln!(
                         out,

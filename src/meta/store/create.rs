@@ -44,6 +44,7 @@ pub fn create(path: &Path, identity: &Identity, progress: &mut Progress<'_>) -> 
         term: Term(0),
         generation: 1,
         dirty: [None; layout::DIRTY_SLOTS],
+        failed: None,
     };
     match medium(path) {
         Ok(Medium::Device) => create_device(path, &superblock, progress),

@@ -33,6 +33,7 @@ fn superblock_bytes() {
         term: Term(5),
         generation: 6,
         dirty,
+        failed: None,
     }
     .encode(&mut page);
     let expected = [
@@ -72,6 +73,21 @@ fn superblock_bytes() {
     ];
     assert_eq!(hex(&page[..304]), expected.concat());
     assert!(page[304..].iter().all(|&byte| byte == 0));
+}
+
+/// Only two bytes and the checksum tell a store that has failed from one that has not.
+#[test]
+fn superblock_bytes_of_a_failed_store() {
+    let [mut page, mut failed] = [[0; PAGE]; 2];
+    let superblock = super::superblock();
+    superblock.encode(&mut page);
+    Superblock {
+        failed: Some(0x0105),
+        ..superblock
+    }
+    .encode(&mut failed);
+    assert_eq!(hex(&failed[16..24]), "f79bf44e01000501");
+    assert!(page[..16] == failed[..16] && page[24..] == failed[24..]);
 }
 
 #[test]

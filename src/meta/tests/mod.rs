@@ -33,6 +33,7 @@ pub fn superblock() -> Superblock {
         term: Term(0),
         generation: 1,
         dirty: [None; layout::DIRTY_SLOTS],
+        failed: None,
     }
 }
 

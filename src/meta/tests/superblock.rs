@@ -1,6 +1,6 @@
 use super::{Image, superblock};
 use crate::meta::superblock::{Fault, Superblock};
-use crate::meta::{PAGE, PageBytes, Refused, Severity};
+use crate::meta::{PAGE, PageBytes, Refused, Report, Severity, Verdict};
 use crate::types::{Index, NodeId, StoreId, Term};
 
 fn next() -> (Superblock, PageBytes) {
@@ -10,6 +10,7 @@ fn next() -> (Superblock, PageBytes) {
         ..superblock()
     };
     next.dirty[3] = Some((NodeId(2), Index(99)));
+    next.failed = Some(5);
     let mut page = [0; PAGE];
     next.encode(&mut page);
     (next, page)
@@ -40,8 +41,9 @@ fn a_torn_superblock_is_the_old_one_or_the_new_one() {
         let mut image = Image::fresh();
         image.write_torn(offset, &page, sectors);
         let recovered = image.recover().unwrap();
-        assert_eq!(recovered.findings, vec![]);
         let new = sectors & 1 == 1;
+        assert_eq!(recovered.failed, new.then_some(5));
+        assert_eq!(recovered.findings.len(), usize::from(new));
         assert_eq!(recovered.term, Term(if new { 7 } else { 0 }));
         assert_eq!(recovered.generation, if new { 2 } else { 1 });
         assert_eq!(recovered.dirty[3].is_some(), new);
@@ -122,4 +124,20 @@ fn a_skipped_generation_is_told() {
     let recovered = image.recover().unwrap();
     assert_eq!(recovered.generation, 4);
     assert_eq!(recovered.findings[0].severity, Severity::Suspicious);
+}
+
+#[test]
+fn a_failed_store_is_told() {
+    let (next, page) = next();
+    let mut image = Image::fresh();
+    let offset = next.layout.superblock(next.generation);
+    image.write(offset, &page);
+    let read = &mut |offset, buf: &mut [u8]| image.read(offset, buf);
+    let report = Report::of("image", read, image.store_bytes, false);
+    assert_eq!(
+        (report.verdict, report.refused.clone()),
+        (Verdict::Damaged, None)
+    );
+    assert!(report.check().contains("has failed with error 5"));
+    assert!(report.dump().contains("  failed with error 5\n"));
 }

@@ -64,6 +64,7 @@ canaries! {
         ignore_boot
         grow_unacknowledged
         trust_lost_windows
+        forget_failed_store
         shrink_moves_watermark
         shrink_one_by_one;
     member:

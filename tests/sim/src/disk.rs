@@ -1,12 +1,14 @@
 //! A store's disk: what a read returns, what survives a loss of power, and what is on its way.
 //!
 //! A write that has completed is in a volatile cache, one version per page. The cache is written
-//! back at random moments and by a flush, which covers what had completed when it was submitted. At
+//! back at random moments and by a flush, which covers what had completed when it was submitted. A
+//! flush that fails drops some of that, as kernels do: it is read as before, no later flush covers
+//! it, and it goes with the power. At
 //! a loss of power each 512-byte sector of each page that is not durable is old or new by itself;
 //! a metadata page in flight may be cut off between two sectors. A killed process loses nothing that it
 //! submitted, but it may land much later: until then the store is locked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::random::Random;
@@ -81,6 +83,8 @@ pub struct Disk {
     stable: Vec<Page>,
     stable_stamp: Vec<u64>,
     dirty: BTreeMap<u32, u64>,
+    /// Pages that a failed flush has dropped.
+    dropped: BTreeSet<u32>,
     stamp: u64,
     flying: BTreeMap<u64, Flight>,
     next: u64,
@@ -113,6 +117,7 @@ impl Disk {
             stable: vec![None; pages],
             stable_stamp: vec![0; pages],
             dirty: BTreeMap::new(),
+            dropped: BTreeSet::new(),
             stamp: 0,
             flying: BTreeMap::new(),
             next: 0,
@@ -182,7 +187,9 @@ impl Disk {
                 }
             }
             Job::Flush => {
-                if !failed {
+                if failed {
+                    self.drop_some(flight.covers, random);
+                } else {
                     self.flushed(flight.covers, flight.saved);
                 }
             }
@@ -283,6 +290,7 @@ impl Disk {
             new
         };
         self.live[at] = new;
+        self.dropped.remove(&page);
         self.dirty.insert(page, self.stamp);
         self.written.insert(page, ());
         // The cache writes back something now and then.
@@ -302,7 +310,33 @@ impl Disk {
         self.stable[page as usize] = new;
         self.stable_stamp[page as usize] = self.stamp;
         self.dirty.remove(&page);
+        self.dropped.remove(&page);
         self.written.insert(page, ());
+    }
+
+    fn drop_some(&mut self, covers: u64, random: &mut Random) {
+        let dropped = &mut self.dropped;
+        self.dirty.retain(|&page, &mut stamp| {
+            let keep = stamp > covers || random.below(4) == 0;
+            if !keep {
+                dropped.insert(page);
+            }
+            keep
+        });
+    }
+
+    /// Whether a flush has failed, and something that it should have made durable is not.
+    #[must_use]
+    pub fn has_dropped(&self) -> bool {
+        !self.dropped.is_empty()
+    }
+
+    /// What a failed flush dropped was not dropped after all.
+    pub fn take_up_dropped(&mut self) {
+        for page in std::mem::take(&mut self.dropped) {
+            self.stamp += 1;
+            self.dirty.insert(page, self.stamp);
+        }
     }
 
     fn flushed(&mut self, covers: u64, saved: Vec<(u32, u64, Page)>) {
@@ -368,7 +402,9 @@ impl Disk {
                 Job::Read { .. } | Job::Flush => {}
             }
         }
-        for page in std::mem::take(&mut self.dirty).into_keys() {
+        let dropped = std::mem::take(&mut self.dropped);
+        let dirty = std::mem::take(&mut self.dirty);
+        for page in dirty.into_keys().chain(dropped) {
             let at = page as usize;
             let kept = torn(&self.stable[at], &self.live[at], random);
             self.settle(page, kept);
@@ -442,6 +478,24 @@ mod tests {
             disk.power_loss(&mut random);
             assert!(disk.page(1).iter().all(|b| *b == 2 || *b == 3));
         }
+    }
+
+    #[test]
+    fn what_a_failed_flush_drops_no_later_one_covers() {
+        let mut lost = 0;
+        for seed in 0..200 {
+            let mut random = Random::new(seed);
+            let mut disk = Disk::new(8);
+            write(&mut disk, 1, 1, &mut random);
+            for errno in [5, 0] {
+                let flush = disk.submit(Job::Flush, errno);
+                disk.finish(flush, &mut random).unwrap();
+            }
+            assert_eq!(disk.page(1)[0], 1, "it is read all the same");
+            disk.power_loss(&mut random);
+            lost += u32::from(disk.page(1).contains(&0));
+        }
+        assert!(lost > 50 && lost < 200, "{lost}");
     }
 
     #[test]

@@ -152,6 +152,7 @@ scenarios! {
     "19" windows::overwritten_counts_as_applied 6 trust_overwritten
     "22a" logs::a_lost_log_votes_again 6 trust_any_log
     "22b" logs::a_lost_log_keeps_an_old_lease 24 acknowledge_unenrolled
+    "21" losses::flush_failed_unheard 6 forget_failed_store
 }
 
 /// The first scenario in which an oracle notices these planted bugs.

@@ -156,8 +156,10 @@ impl World {
 
     pub(super) fn heal(&mut self) {
         if let Some(at) = self.bad_disk.take() {
-            // Somebody has replaced the cable.
+            // Somebody has replaced the cable, and takes the store as it is: these disks still
+            // have what a failed flush did not make durable.
             self.crash(at, false);
+            self.take_as_it_is(at);
         }
         self.cuts.clear();
         for node in &mut self.nodes {
@@ -165,6 +167,25 @@ impl World {
             node.paused = false;
         }
         self.hear();
+    }
+
+    fn take_as_it_is(&mut self, at: usize) {
+        let Some(image) = &mut self.nodes[at].image else {
+            return;
+        };
+        let places = layout(layout_size()).superblocks;
+        let read = |offset| Superblock::decode(&image.page(offset)).expect("a superblock");
+        let newest = places.map(read).into_iter().max_by_key(|s| s.generation);
+        if let Some(failed) = newest.filter(|superblock| superblock.failed.is_some()) {
+            let good = Superblock {
+                generation: failed.generation + 1,
+                failed: None,
+                ..failed
+            };
+            let mut page = [0; PAGE];
+            good.encode(&mut page);
+            image.write_durable(good.layout.superblock(good.generation), &page);
+        }
     }
 
     /// Tells everybody who hears whom.

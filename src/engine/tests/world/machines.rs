@@ -208,6 +208,7 @@ pub(super) fn blank_store(node: usize, store: u128, size: u64) -> Vec<u8> {
         term: Term(0),
         generation: 1,
         dirty: [None; 7],
+        failed: None,
     };
     for (offset, page) in meta::format(&superblock) {
         let at = offset as usize;

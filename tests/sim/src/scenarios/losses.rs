@@ -6,6 +6,7 @@ use super::{Stage, holds, is_out, others, witness};
 use crate::options::Options;
 use crate::queue::{MICRO, MILLI, SECOND};
 use crate::world::event::Part;
+use crate::world::node::Health;
 
 /// The target loses power with the copy acknowledged and not flushed.
 pub(super) fn resync_bit_cleared_before_the_flush(stage: Stage) -> Result<(), String> {
@@ -145,5 +146,38 @@ pub(super) fn one_that_lost_power_stays(stage: Stage) -> Result<(), String> {
         s.world.plan_start(node, MILLI);
     }
     s.wait(100 * MILLI);
+    s.finish()
+}
+
+/// A flush fails on S, and both daemons are killed before anybody hears of it. Were S promoted, its
+/// next flush would succeed without what the first one dropped, and that goes with its power.
+pub(super) fn flush_failed_unheard(stage: Stage) -> Result<(), String> {
+    let mut s = stage.set(2)?;
+    let (p, rest) = others(&s)?;
+    let standby = rest[0];
+    let client = s.client(p)?;
+    for block in 0..16 {
+        s.written(client, block)?;
+    }
+    s.world.nodes[usize::from(standby.0)].health = Health::NoFlush;
+    let flush = s.flush(client);
+    s.until("the flush fails", |world| world.has_failed(standby))?;
+    s.world.crash(p, true);
+    s.world.crash(standby, true);
+    let _ = s.is_answered(flush);
+    s.world.disk_heals(standby);
+    s.world.plan_start(standby, MILLI);
+    s.world.plan_start(p, 20 * MILLI + stage.after(MILLI));
+    s.until("a new primary", |world| world.primary().is_some())?;
+    let client = s.client(witness(&s))?;
+    let flush = s.flush(client);
+    s.answer(flush)?;
+    // Intents are cleared when nothing happens.
+    s.wait(200 * MILLI);
+    s.world.power_off(standby);
+    s.wait(20 * MILLI);
+    s.world.plan_start(standby, 0);
+    s.wait(100 * MILLI);
+    s.world.check_stores();
     s.finish()
 }

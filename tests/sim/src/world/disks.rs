@@ -97,15 +97,20 @@ impl World {
                 }
             }
             Health::SlowPages(times) if matches!(job, disk::Job::Meta { .. }) => took *= times,
-            Health::Well | Health::SlowPages(_) => {}
+            Health::NoFlush if matches!(job, disk::Job::Flush) => {
+                errno = EIO;
+            }
+            Health::Well | Health::SlowPages(_) | Health::NoFlush => {}
             Health::Stuck => took = 1000 * SECOND,
             Health::Bad(permille) => {
                 if this.random.chance(permille) {
                     errno = EIO;
-                    self.disks_failed = true;
-                    self.marks.count("disk operations failed");
                 }
             }
+        }
+        if errno != 0 {
+            self.disks_failed = true;
+            self.marks.count("disk operations failed");
         }
         let number = disk.submit(job, errno);
         let before = run.jobs.insert(

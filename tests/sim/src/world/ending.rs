@@ -76,16 +76,12 @@ impl World {
             };
             let number = run.number;
             run.stopped = [0; 3];
-            let failed = run.volume.report().is_some_and(|report| report.failed);
             for part in Part::ALL {
                 let place = self.place(node, number, part);
                 self.queue.push(now, Event::Resume(place));
             }
-            if failed {
-                // A person has looked at the disk.
-                self.crash(node, true);
-            }
         }
+        self.look_at_failed_stores();
         if self.options.forsake {
             self.forsake();
         }

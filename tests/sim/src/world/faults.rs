@@ -170,10 +170,15 @@ impl World {
             Kind::StuckDisk => self.disk_is(Health::Stuck),
             Kind::BadDisk => {
                 let permille = *self.random.pick(&[5, 50, 1000]);
-                self.disk_is(Health::Bad(permille));
+                let health = *self.random.pick(&[Health::Bad(permille), Health::NoFlush]);
+                // A second failure leaves a volume that waits for a person until the end.
+                if self.failed_store().is_none() || self.random.chance(200) {
+                    self.disk_is(health);
+                }
             }
             Kind::NewDisk => {
-                let node = self.storage_node();
+                let any = self.storage_node();
+                let node = self.failed_store().unwrap_or(any);
                 if self.is_spare(node) {
                     self.marks.count("disks replaced");
                     self.replace_disk(node);
@@ -256,6 +261,7 @@ impl World {
                 && Some(replica.store) == other.store
                 && other.powered
                 && other.health == Health::Well
+                && !self.has_failed(replica.node)
         })
     }
 
@@ -355,7 +361,10 @@ impl World {
                 }
                 self.ambush(None);
             }
-            Healing::Disk(node) => self.disk_heals(node),
+            Healing::Disk(node) => {
+                self.disk_heals(node);
+                self.failed_store_is_replaced(node);
+            }
             Healing::OldDisk(node) => self.old_disk_returns(node),
         }
     }
@@ -372,7 +381,8 @@ impl World {
     /// What was stuck or slow ends, in any order.
     pub fn disk_heals(&mut self, node: NodeId) {
         let this = &mut self.nodes[node.0 as usize];
-        let held = !matches!(this.health, Health::Well | Health::Bad(_));
+        let health = this.health;
+        let held = !matches!(health, Health::Well | Health::Bad(_) | Health::NoFlush);
         this.health = Health::Well;
         let Some(run) = this.run.as_ref().filter(|_| held) else {
             return;

@@ -80,6 +80,7 @@ impl World {
             term: Term(0),
             generation: 1,
             dirty: [None; meta::layout::DIRTY_SLOTS],
+            failed: None,
         };
         for (offset, page) in meta::format(&superblock) {
             disk.write_at((offset / PAGE as u64) as u32, &page);
@@ -142,16 +143,27 @@ impl World {
         let now = this.clock.at(truth);
         let incarnation = core.incarnation();
         let pulse = super::member::pulse(this, &self.options, self.planted.member, &core, now);
+        let mut unknown = false;
         let store = match &this.disk {
             None => None,
             Some(disk) => {
+                let dropped = disk.has_dropped();
                 let mut read = |offset, into: &mut [u8]| disk.read_at(offset, into);
                 match meta::recover(&mut read, disk.len()) {
-                    Ok(store) => Some(store),
+                    Ok(store) => {
+                        unknown = dropped && store.failed.is_none();
+                        Some(store)
+                    }
                     Err(e) => return self.fail("store", format!("n{}: {e}", node.0)),
                 }
             }
         };
+        if unknown && let Some(disk) = &mut this.disk {
+            // The disk did not take the mark either. That such a store counts as good is known and
+            // written down; that it has lost something besides is not provoked.
+            disk.take_up_dropped();
+            self.marks.count("failed stores that no mark tells of");
+        }
         let config = VolumeConfig {
             me: node,
             boot: this.boot,

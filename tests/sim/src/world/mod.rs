@@ -13,6 +13,7 @@ mod core;
 mod disks;
 pub mod ending;
 pub mod event;
+mod failures;
 pub mod faults;
 pub mod life;
 pub mod links;

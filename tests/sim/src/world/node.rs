@@ -34,6 +34,8 @@ pub enum Health {
     Stuck,
     /// Some operations fail, of a thousand.
     Bad(u32),
+    /// Flushes fail.
+    NoFlush,
 }
 
 /// A machine.
