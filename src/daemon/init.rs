@@ -14,7 +14,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::member::log::{self, Birth, Geometry};
 use crate::meta::PAGE;
-use crate::meta::store::{self, Identity};
+use crate::meta::store::{self, Identity, Opened};
 use crate::types::{INCARNATION_MAX, Incarnation, LogId, NodeId, StoreId, VolumeId};
 
 // What the configuration accepts, everything else can hold.
@@ -112,8 +112,8 @@ fn make_store(
         Ok(()) => Ok(true),
         // Made by an attempt that was cut off, or by a node that has lost its log since.
         Err(error) => match store::open(&store.path, &identity, Duration::ZERO) {
-            Ok(_) => Ok(false),
-            Err(_) => Err(error.to_string()),
+            Ok(Opened { recovered, .. }) if recovered.failed.is_none() => Ok(false),
+            _ => Err(error.to_string()),
         },
     }
 }

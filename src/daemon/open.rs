@@ -93,6 +93,14 @@ pub(super) fn open_stores(parts: &Parts<'_>) -> Result<Vec<VolumeSetup>, Stopped
                     code,
                 }
             })?;
+            if let Some(errno) = opened.recovered.failed {
+                tracing::error!(
+                    "{}: this store has failed (error {errno}) and is not used any more; where \
+                     another copy is in sync, take it away and make a new one by `steadfast node \
+                     init`",
+                    mine.path.display()
+                );
+            }
             setup.store = Some(Store {
                 file: opened.file,
                 recovered: opened.recovered,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::forks::directory;
+use crate::meta::superblock::Superblock;
 
 /// n1 of the example, with its files below `dir`.
 fn configuration(dir: &Path) -> Config {
@@ -128,4 +129,27 @@ fn a_node_that_is_made_later_begins_with_a_later_incarnation() {
     let begins = Incarnation(u64::from_le_bytes(image[44..52].try_into().unwrap()));
     assert!(begins >= before && begins < INCARNATION_MAX, "{begins}");
     assert!(log::recover(&image, config.cluster.id, NodeId(0)).is_ok());
+}
+
+/// Not even where a first attempt was cut off after it was made.
+#[test]
+fn a_store_that_has_failed_does_not_count_as_just_made() {
+    let temp = directory();
+    let config = configuration(temp.path());
+    quietly(&config).unwrap();
+    let volume = &config.volumes[0];
+    let path = &volume.stores[0].path;
+    let mut bytes = std::fs::read(path).unwrap();
+    let page = bytes[65_536..].first_chunk().unwrap();
+    let superblock = Superblock {
+        generation: 2,
+        failed: Some(5),
+        ..Superblock::decode(page).unwrap()
+    };
+    superblock.encode(bytes.first_chunk_mut().unwrap());
+    std::fs::write(path, &bytes).unwrap();
+    std::fs::remove_file(config.log()).unwrap();
+    let error = quietly(&config).unwrap_err();
+    assert!(error.contains("data.store"), "{error}");
+    assert!(std::fs::read(path).unwrap() == bytes);
 }
