@@ -63,6 +63,9 @@ fn log_to_stderr() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A line that cannot be written, as on a disk that is full, is lost: to tell so on the
+        // standard error, too, would end the thread.
+        .log_internal_errors(false)
         .with_ansi(false)
         .with_target(false)
         .try_init();

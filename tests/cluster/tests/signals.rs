@@ -10,7 +10,7 @@ use cluster_tests::client::Client;
 use cluster_tests::image::scratch;
 use cluster_tests::processes::{self, Process};
 use cluster_tests::sandbox::Sandbox;
-use cluster_tests::solo::{PORTS, Solo};
+use cluster_tests::solo::{PORTS, Running, Solo};
 use cluster_tests::{tool, wait_for};
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
@@ -182,6 +182,20 @@ fn a_node_that_waits_can_be_stopped() {
         running.signal(signal);
         assert_eq!(running.end(PATIENCE).code(), Some(0));
     }
+    solo.remove();
+}
+
+#[test]
+fn a_node_whose_messages_nobody_takes_goes_on() {
+    let solo = Solo::new("unheard");
+    // As on a disk that is full.
+    let mut running = Running::start(Path::new("/dev/full"), &solo.config());
+    wait_for("the node to serve", PATIENCE, || {
+        (solo.status_code() == Some(0)).then_some(())
+    });
+    running.signal(Signal::TERM);
+    assert_eq!(running.end(PATIENCE).code(), Some(0));
+    drop(running);
     solo.remove();
 }
 
