@@ -196,7 +196,11 @@ fn newest_superblock(
                 Err(Refused::Foreign {
                     looks_like: super::signature::recognise(read, store_bytes).map_or_else(
                         || {
-                            String::from(if blank {
+                            String::from(if store_bytes == 0 {
+                                "it is empty"
+                            } else if store_bytes < PAGE as u64 {
+                                "it ends within its first block"
+                            } else if blank {
                                 "it begins with zeroes"
                             } else {
                                 "unknown content"

@@ -19,13 +19,18 @@ const fn signature(name: &'static str, offset: u64, bytes: &'static [u8]) -> Sig
     }
 }
 
-const SIGNATURES: [Signature; 26] = [
+const SIGNATURES: [Signature; 27] = [
     signature("a Steadfast store", 0, b"SFstore"),
     signature("a Steadfast store", 64 << 10, b"SFstore"),
     signature(
         "a Steadfast store whose creation was cut off",
         0,
         b"SFunfin",
+    ),
+    signature(
+        "a node's cluster log, which must not be lost",
+        0,
+        b"SFLOGHDR",
     ),
     signature("a LUKS volume", 0, b"LUKS\xba\xbe"),
     signature("an XFS file system", 0, b"XFSB"),

@@ -97,7 +97,7 @@ fn a_disk_that_is_not_there_is_not_replaced_by_a_file() {
 fn what_belongs_to_others_is_refused_by_name_and_untouched() {
     let directory = directory();
     let path = directory.path().join("foreign");
-    let signatures: [(usize, &[u8], &str); 12] = [
+    let signatures: [(usize, &[u8], &str); 13] = [
         (1080, b"\x53\xef", "ext4"),
         (0, b"XFSB", "XFS"),
         (65600, b"_BHRfS_M", "btrfs"),
@@ -108,6 +108,7 @@ fn what_belongs_to_others_is_refused_by_name_and_untouched() {
         (512, b"EFI PART", "GPT"),
         (510, b"\x55\xaa", "partition table"),
         (0, b"SFstore\x07", "Steadfast store"),
+        (0, b"SFLOGHDR", "cluster log, which must not be lost"),
         (700_000, b"x", "unknown content"),
         ((1 << 20) - 1, b"x", "unknown content"),
     ];
@@ -126,6 +127,19 @@ fn what_belongs_to_others_is_refused_by_name_and_untouched() {
         assert!(text.contains(name) || name == "unknown content", "{text}");
         assert_eq!(fs::read(&path).unwrap(), content, "{name}");
         assert_eq!(inspect(&path).unwrap().verdict, Verdict::Damaged);
+    }
+}
+
+#[test]
+fn what_is_shorter_than_a_block_is_told() {
+    let directory = directory();
+    let path = directory.path().join("short");
+    for (bytes, words) in [(0, "it is empty"), (100, "ends within its first block")] {
+        fs::write(&path, vec![b'x'; bytes]).unwrap();
+        let report = inspect(&path).unwrap();
+        assert_eq!(report.verdict, Verdict::Damaged);
+        let refused = report.refused.unwrap();
+        assert!(refused.contains(words), "{refused}");
     }
 }
 
