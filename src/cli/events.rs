@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use tokio::time::timeout;
 
 use super::style::{Mood, Paint};
 use super::target::{Peer, Target, TargetArgs};
 use super::{FAILED, fail, runtime};
-use crate::api::client::ApiError;
+use crate::api::client::{ApiError, Client};
 use crate::api::event::Event;
+use crate::status::Status;
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -33,6 +35,11 @@ pub(super) struct Args {
 const RETURN_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks for one.
 const RETURN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Between two looks whether the node that tells is still there.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long its answer may take.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &Args) -> ExitCode {
     let tell = async {
@@ -87,7 +94,11 @@ impl Teller {
         let mut node = status.node;
         loop {
             let path = format!("/v1/events?since={}&follow={}", self.index, self.follow);
-            let told = peer.client.lines(&path, |line| self.line(line)).await;
+            let others = self.follow && target.has_others();
+            let told = tokio::select! {
+                told = peer.client.lines(&path, |line| self.line(line)) => told,
+                () = silent(&peer.client), if others => Ok(()),
+            };
             if self.unread {
                 return Ok(());
             }
@@ -127,6 +138,18 @@ impl Teller {
         let mut out = std::io::stdout().lock();
         self.unread = writeln!(out, "{text}").and_then(|()| out.flush()).is_err();
         !self.unread
+    }
+}
+
+/// Returns when the node does not answer although its connection stands, as that of a daemon that
+/// is stopped as a whole does.
+async fn silent(client: &Client) {
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let answer = client.get::<Status>("/v1/status");
+        if !matches!(timeout(LOOK_PATIENCE, answer).await, Ok(Ok(_))) {
+            return;
+        }
     }
 }
 

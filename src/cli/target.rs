@@ -163,6 +163,11 @@ impl Target {
         })
     }
 
+    /// Whether there is more than one node to ask.
+    pub(super) fn has_others(&self) -> bool {
+        self.peers.len() > 1
+    }
+
     /// The node of that name, if it is known how to reach it.
     pub(super) fn named(&self, name: &str) -> Option<&Peer> {
         self.known

@@ -261,7 +261,7 @@ impl Drop for Follower {
 }
 
 #[test]
-fn a_promotion_is_told_as_it_happens_also_when_the_teller_dies() {
+fn a_promotion_is_told_as_it_happens_also_when_the_teller_dies_or_stops() {
     let (sandbox, _alone) = start("operator-events");
     let (primary, standby) = sandbox.pair();
     let people = Follower::new(&sandbox, &["--node", &primary.name]);
@@ -299,8 +299,19 @@ fn a_promotion_is_told_as_it_happens_also_when_the_teller_dies() {
     let other = if now == "n1" { "n2" } else { "n1" };
     sandbox.ask(&["volume", "promote", other]).tells(0, &[]);
     let sentence = format!("data: {other} is primary");
-    programs.next(&["\"promoted\"", &sentence]);
+    let line = programs.next(&["\"promoted\"", &sentence]);
     people.next(&["promoted", &sentence]);
+
+    // One that is stopped as a whole still holds the connection, and tells nothing.
+    let event: Value = serde_json::from_str(&line).expect("JSON");
+    let teller = sandbox.node(event["node"].as_str().expect("a node"));
+    signal(&teller, Signal::STOP);
+    let sentence = format!("{} was excluded", teller.name);
+    let line = programs.next(&["\"excluded\"", &sentence]);
+    signal(&teller, Signal::CONT);
+    let event: Value = serde_json::from_str(&line).expect("JSON");
+    assert_ne!(event["node"], teller.name.as_str());
+    sandbox.wait_healthy(Duration::from_secs(60));
     drop((people, programs));
     remove(sandbox);
 }
