@@ -10,6 +10,7 @@ mod check;
 mod model;
 mod problem;
 mod raw;
+mod read;
 mod render;
 pub mod unit;
 

@@ -241,7 +241,7 @@ impl Config {
     /// Every problem of the file, with its line.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
         let text =
-            std::fs::read_to_string(file).map_err(|error| ConfigError::unreadable(file, &error))?;
+            crate::read::text(file).map_err(|error| ConfigError::unreadable(file, &error))?;
         let absolute =
             std::path::absolute(file).map_err(|error| ConfigError::unreadable(file, &error))?;
         let base = absolute.parent().unwrap_or(Path::new("/"));

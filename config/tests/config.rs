@@ -105,6 +105,23 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn what_is_no_configuration_at_all() {
+    for (file, words) in [
+        ("/dev/zero", "more than 1048576 bytes"),
+        ("/", "directory"),
+        ("/proc/self/exe", "UTF-8"),
+    ] {
+        let error = Config::load(Path::new(file)).unwrap_err().to_string();
+        let begins = format!("{file}: cannot be read: ");
+        assert!(
+            error.starts_with(&begins) && error.contains(words),
+            "{error}"
+        );
+        assert!(error.ends_with("name a configuration file that this user may read"));
+    }
+}
+
+#[test]
 fn syntax() {
     refused(
         &with("[node]", "[node"),

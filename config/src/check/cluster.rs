@@ -88,7 +88,7 @@ impl Check<'_> {
             (Some(key), None) => (key.get_ref().clone(), key.span()),
             (None, Some(path)) => {
                 let file = self.base.join(path.get_ref());
-                match std::fs::read_to_string(&file) {
+                match crate::read::text(&file) {
                     Ok(text) => (text.trim().to_owned(), path.span()),
                     Err(error) => {
                         self.problem(
