@@ -81,7 +81,9 @@ impl Ground {
     pub(super) fn enter(dir: &Path) -> Result<Self, String> {
         let dir = std::path::absolute(dir).map_err(|error| said(dir, &error))?;
         // Judged before anything is touched, and again under the lock.
-        find(&dir)?;
+        if let Found::Nothing = find(&dir)? {
+            fits_sockets(&dir)?;
+        }
         fs::create_dir_all(&dir).map_err(|error| said(&dir, &error))?;
         let lock = lock(&dir)?;
         let layout = match find(&dir)? {
@@ -139,14 +141,6 @@ impl Ground {
 
     fn try_make(&mut self, layout: &Layout, progress: &Progress) -> Result<(), String> {
         let names = plan::nodes(layout);
-        let longest = self.dir.join("n1").join("api.sock").as_os_str().len();
-        if longest > config::SOCKET_PATH_MAX {
-            return Err(format!(
-                "{}: this path is too long for the sockets in it by {} bytes; use a shorter one",
-                self.dir.display(),
-                longest - config::SOCKET_PATH_MAX
-            ));
-        }
         self.write_layout(State::Creating, None)?;
         let count = u8::try_from(names.len()).map_err(|_| "too many nodes")?;
         let (addresses, ports) = subnet::choose(count, self.dir.as_os_str().as_encoded_bytes())?;
@@ -247,6 +241,19 @@ impl Ground {
 fn lost_store(config: &Config) -> Option<PathBuf> {
     let mut stores = config.my_stores().map(|(_, store)| store.path.clone());
     stores.find(|path| !path.exists())
+}
+
+/// Whether the paths of the nodes' sockets are short enough for the system.
+fn fits_sockets(dir: &Path) -> Result<(), String> {
+    let longest = dir.join("n1").join("api.sock").as_os_str().len();
+    if longest > config::SOCKET_PATH_MAX {
+        return Err(format!(
+            "{}: this path is too long for the sockets in it by {} bytes; use a shorter one",
+            dir.display(),
+            longest - config::SOCKET_PATH_MAX
+        ));
+    }
+    Ok(())
 }
 
 /// What is in `dir`.

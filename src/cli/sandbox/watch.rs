@@ -50,9 +50,14 @@ pub(super) fn start(ground: &Ground) -> mpsc::Receiver<Look> {
     let target = Target::of(peers.collect());
     let (sender, looks) = mpsc::channel(1);
     tokio::spawn(async move {
+        let mut answered = false;
         loop {
             let look = match target.status().await {
-                Ok((status, _)) => judge(status),
+                Ok((status, _)) => {
+                    answered = true;
+                    judge(status)
+                }
+                Err(_) if answered => Look::Waiting("no node answers".into()),
                 Err(_) => Look::Waiting("the nodes are starting".into()),
             };
             if sender.send(look).await.is_err() {
