@@ -28,7 +28,8 @@ pub(super) fn open_log(parts: &Parts<'_>) -> Result<(LogFile, Core, Vec<CoreEffe
     let log = LogFile::open(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => refuse(
             exit::CONFIG,
-            &"there is no cluster log; `steadfast node init` makes one for a new cluster",
+            &"there is no cluster log. If this node had one, and it is not lost, put it back; else `steadfast \
+              node init` makes one",
         ),
         io::ErrorKind::ResourceBusy => refuse(exit::BUSY, &error),
         io::ErrorKind::PermissionDenied

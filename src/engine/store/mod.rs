@@ -43,6 +43,10 @@ use crate::meta::recovered::{Bits, Layout, Recovered};
 use crate::meta::{PageBytes, layout};
 use crate::types::{Extent, Index, NodeId, Seq, StoreId, Term, VolumeId};
 
+/// No room on the device, or no more of it for this user.
+const ENOSPC: u16 = 28;
+const EDQUOT: u16 = 122;
+
 /// Who asked for a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FlushUser {
@@ -96,7 +100,9 @@ pub(super) struct Store {
     /// Metadata or a flush failed with this error, in this run or an earlier one: nothing can be
     /// promised any more.
     pub broken: Option<u16>,
-    /// The disk has not been asked yet to keep that.
+    /// The disk is to keep that, or does already.
+    mark_asked: bool,
+    /// The disk has not been asked yet.
     mark_wanted: bool,
     cluster: u128,
     volume: VolumeId,
@@ -148,6 +154,7 @@ impl Store {
             unstable: Unstable::new(blank),
             windows: SessionWindows::new(blank),
             broken: recovered.failed.filter(|_| !canaries.forget_failed_store),
+            mark_asked: recovered.failed.is_some(),
             mark_wanted: false,
             cluster: recovered.cluster,
             volume: recovered.volume,
@@ -316,7 +323,7 @@ impl Store {
                 wait.disk = false;
                 wait.errno = errno;
                 if errno != 0 {
-                    self.fail(errno, out);
+                    self.fail_for_good(errno, out);
                 }
                 self.end_flushes();
             }
@@ -368,15 +375,29 @@ impl Store {
         }
     }
 
-    /// A write of metadata, or a flush, has failed: nothing more is promised. Never retried, in a
-    /// later run neither, if the disk takes the mark.
+    /// A write, or a flush, has failed: nothing more is promised. Never retried, in a later run
+    /// neither, if the disk takes the mark; but a write that found no room has lost nothing else, and
+    /// an intent tells of it, so that a later run may go on when there is room again.
     pub fn fail(&mut self, errno: u16, out: &mut Effects) {
-        assert!(errno != 0);
-        if self.broken.is_none() {
-            self.broken = Some(errno);
+        if matches!(errno, ENOSPC | EDQUOT) {
+            self.break_down(errno);
+        } else {
+            self.fail_for_good(errno, out);
+        }
+    }
+
+    /// As `fail`, also where there was no room: a flush that failed may have dropped what it was about.
+    fn fail_for_good(&mut self, errno: u16, out: &mut Effects) {
+        self.break_down(errno);
+        if !std::mem::replace(&mut self.mark_asked, true) {
             self.mark_wanted = true;
             self.write_failed_mark(out);
         }
+    }
+
+    fn break_down(&mut self, errno: u16) {
+        assert!(errno != 0);
+        self.broken.get_or_insert(errno);
         self.fail_waiting(errno);
         self.end_flushes();
     }

@@ -126,6 +126,8 @@ pub struct RecoveredLog {
     sequence: u64,
     /// Number of the oldest page that still counts.
     tail: u64,
+    /// The page after the newest was torn.
+    torn: bool,
     snapshot: SnapshotAt,
     /// The snapshot's bytes.
     state: Vec<u8>,

@@ -1,12 +1,14 @@
 //! One page of the ring.
 //!
-//! Eight sectors of 512 bytes, each ending with the low 32 bits of the page's number. What is left
-//! of the sectors, put together, holds: 8 bytes magic, version (u16), length of the body (u16), CRC32
-//! of identity and body (u32), body. Numbers are little-endian; the body is `Body` in postcard's
+//! Eight sectors of 512 bytes, each ending with the page's tag: the CRC32 of its number (u64). What is
+//! left of the sectors, put together, holds: 8 bytes magic, version (u16), length of the body (u16),
+//! CRC32 of identity and body (u32), body. Numbers are little-endian; the body is `Body` in postcard's
 //! encoding.
 //!
-//! Sectors of a torn write carry different numbers. A page whose sectors all carry one number but
-//! whose CRC is wrong was not torn: it is damaged.
+//! Sectors of a torn write carry different tags: that of the page, and that of what was there before,
+//! or zero. A page whose sectors all carry one tag but whose CRC is wrong was not torn: it is damaged;
+//! and so is one with a tag that was never written there. The tag is no plain number, so that no
+//! single bit makes the one of the other.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +17,7 @@ use crate::member::entry::{ENTRY_MAX, Entry};
 use crate::types::{Index, NodeId};
 
 const MAGIC: [u8; 8] = *b"SFLOGRNG";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const SECTOR: usize = 512;
 const TAG: usize = 4;
 /// Bytes of the sectors without their numbers.
@@ -64,11 +66,13 @@ impl Body {
 pub(super) enum Found {
     /// A page.
     Page(Box<Body>),
-    /// Never written, or torn by a crash.
-    Nothing,
-    /// Written whole, and changed since; the sectors carry this number.
+    /// Zeroes.
+    Blank,
+    /// Sectors of several pages, by their tags.
+    Mixed([u32; PAGE / SECTOR]),
+    /// Written whole, and changed since; the sectors carry this tag.
     Damaged(u32),
-    /// Of a newer version.
+    /// Of another version.
     Version(u16),
 }
 
@@ -86,7 +90,7 @@ pub(super) fn encode(body: &Body, identity: &Identity) -> Box<[u8; PAGE]> {
     room[12..16].copy_from_slice(&checksum(identity, &encoded).to_le_bytes());
     room[HEAD..HEAD + encoded.len()].copy_from_slice(&encoded);
     let mut bytes = Box::new([0; PAGE]);
-    let tag = (body.sequence as u32).to_le_bytes();
+    let tag = tag(body.sequence).to_le_bytes();
     let sectors = bytes.chunks_exact_mut(SECTOR);
     for (sector, part) in sectors.zip(room.chunks_exact(SECTOR - TAG)) {
         sector[..SECTOR - TAG].copy_from_slice(part);
@@ -95,35 +99,43 @@ pub(super) fn encode(body: &Body, identity: &Identity) -> Box<[u8; PAGE]> {
     bytes
 }
 
+/// What every sector of the page with this number ends with.
+pub(super) fn tag(sequence: u64) -> u32 {
+    crc32fast::hash(&sequence.to_le_bytes())
+}
+
 /// Reads a page.
 pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Found {
+    if bytes.iter().all(|&byte| byte == 0) {
+        return Found::Blank;
+    }
     let mut room = Vec::with_capacity(ROOM);
-    let mut tags = Vec::with_capacity(PAGE / SECTOR);
-    for sector in bytes.chunks_exact(SECTOR) {
+    let mut tags = [0; PAGE / SECTOR];
+    for (sector, found) in bytes.chunks_exact(SECTOR).zip(&mut tags) {
         let (part, tag) = sector.split_at(SECTOR - TAG);
         room.extend_from_slice(part);
-        tags.push(u32::from_le_bytes([tag[0], tag[1], tag[2], tag[3]]));
+        *found = u32::from_le_bytes([tag[0], tag[1], tag[2], tag[3]]);
     }
-    let tag = tags.first().copied().unwrap_or_default();
-    if tags.iter().any(|&other| other != tag) || bytes.iter().all(|&byte| byte == 0) {
-        return Found::Nothing;
+    let found = tags[0];
+    if tags.iter().any(|&other| other != found) {
+        return Found::Mixed(tags);
     }
     let number = |at: usize| u16::from_le_bytes([room[at], room[at + 1]]);
     let len = usize::from(number(10));
     if room[..8] != MAGIC || len > ROOM - HEAD {
-        return Found::Damaged(tag);
+        return Found::Damaged(found);
     }
     let encoded = &room[HEAD..HEAD + len];
     let crc = u32::from_le_bytes([room[12], room[13], room[14], room[15]]);
     if crc != checksum(identity, encoded) {
-        return Found::Damaged(tag);
+        return Found::Damaged(found);
     }
     if number(8) != VERSION {
         return Found::Version(number(8));
     }
     match postcard::from_bytes::<Body>(encoded) {
-        Ok(body) if body.sequence as u32 == tag => Found::Page(Box::new(body)),
-        Ok(_) | Err(_) => Found::Damaged(tag),
+        Ok(body) if tag(body.sequence) == found => Found::Page(Box::new(body)),
+        Ok(_) | Err(_) => Found::Damaged(found),
     }
 }
 

@@ -20,7 +20,7 @@ pub fn recover(image: &[u8], cluster: u128, node: NodeId) -> Result<RecoveredLog
         let bytes = image.len();
         return Err(LogRefused::Short { bytes, expected });
     }
-    let newest = newest(image, &identity, geometry)?;
+    let (newest, torn) = newest(image, &identity, geometry)?;
     let mut log = RecoveredLog {
         identity,
         geometry,
@@ -29,6 +29,7 @@ pub fn recover(image: &[u8], cluster: u128, node: NodeId) -> Result<RecoveredLog
         ballot: newest.ballot(),
         sequence: newest.sequence,
         tail: newest.tail,
+        torn,
         snapshot: newest.snapshot,
         state: Vec::new(),
         entries: Vec::new(),
@@ -89,10 +90,14 @@ fn headers(image: &[u8], identity: Identity) -> Result<header::Header, LogRefuse
     Ok(best)
 }
 
-/// The page with the largest number. The one after it may have been torn, but not changed since.
-fn newest(image: &[u8], identity: &Identity, geometry: Geometry) -> Result<Body, LogRefused> {
+/// The page with the largest number. The one after it may have been torn, but not changed since;
+/// whether it was.
+fn newest(
+    image: &[u8],
+    identity: &Identity,
+    geometry: Geometry,
+) -> Result<(Body, bool), LogRefused> {
     let mut newest: Option<Body> = None;
-    let mut damaged = Vec::new();
     for number in geometry.ring()..geometry.pages() {
         match page::decode(page_at(image, number), identity) {
             Found::Page(body) if geometry.slot(body.sequence) == number => {
@@ -100,10 +105,8 @@ fn newest(image: &[u8], identity: &Identity, geometry: Geometry) -> Result<Body,
                     newest = Some(*body);
                 }
             }
-            Found::Page(_) => damaged.push((number, None)),
-            Found::Damaged(tag) => damaged.push((number, Some(tag))),
             Found::Version(found) => return Err(LogRefused::Version { found }),
-            Found::Nothing => {}
+            Found::Page(_) | Found::Damaged(_) | Found::Blank | Found::Mixed(_) => {}
         }
     }
     let Some(newest) = newest else {
@@ -111,11 +114,18 @@ fn newest(image: &[u8], identity: &Identity, geometry: Geometry) -> Result<Body,
         return Err(LogRefused::Damaged { page, what });
     };
     let next = newest.sequence + 1;
-    let lost = (geometry.slot(next), Some(next as u32));
-    if damaged.contains(&lost) {
-        let what = "the newest entries";
-        return Err(LogRefused::Damaged { page: lost.0, what });
-    }
+    let before = next.checked_sub(u64::from(geometry.ring_pages));
+    let tags = [page::tag(next), before.map_or(0, page::tag), 0];
+    let page = geometry.slot(next);
+    let torn = match page::decode(page_at(image, page), identity) {
+        Found::Mixed(found) if found.iter().all(|tag| tags.contains(tag)) => true,
+        Found::Damaged(tag) if !tags.contains(&tag) || tag == tags[1] => false,
+        Found::Mixed(_) | Found::Damaged(_) => {
+            let what = "the newest entries";
+            return Err(LogRefused::Damaged { page, what });
+        }
+        Found::Page(_) | Found::Blank | Found::Version(_) => false,
+    };
     let tail_is_sane = newest.tail <= newest.sequence
         && newest.sequence - newest.tail < u64::from(geometry.ring_pages)
         && newest.snapshot.area <= 1
@@ -124,7 +134,7 @@ fn newest(image: &[u8], identity: &Identity, geometry: Geometry) -> Result<Body,
         let (page, what) = (geometry.slot(newest.sequence), "the newest entries");
         return Err(LogRefused::Damaged { page, what });
     }
-    Ok(newest)
+    Ok((newest, torn))
 }
 
 fn snapshot(image: &[u8], log: &RecoveredLog) -> Result<Vec<u8>, LogRefused> {

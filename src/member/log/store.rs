@@ -31,6 +31,8 @@ pub(in crate::member) struct Log {
     sequence: u64,
     /// Number of the oldest page that counts.
     tail: u64,
+    /// A page that an earlier run has left torn.
+    torn: Option<u32>,
     /// Pages that the last compaction left.
     dense: u64,
     compaction: Option<Compaction>,
@@ -66,6 +68,9 @@ impl Log {
             snapshot: recovered.snapshot,
             sequence: recovered.sequence,
             tail: recovered.tail,
+            torn: recovered
+                .torn
+                .then(|| recovered.geometry.slot(recovered.sequence + 1)),
             dense: 1,
             compaction: None,
             staged: last,

@@ -305,6 +305,10 @@ fn a_log_that_is_damaged_or_missing() {
     refused(&solo, &["cluster-log"]);
     fs::write(solo.log(), &whole[..whole.len() / 2]).expect("log");
     refused(&solo, &["cluster-log"]);
+    let mut other = whole.clone();
+    other[8] += 1;
+    fs::write(solo.log(), &other).expect("log");
+    refused(&solo, &["cluster-log", "version 3", "another release"]);
     fs::remove_file(solo.log()).expect("log");
     store_refused_for(&solo, &["there is no cluster log", "steadfast node init"]);
     assert!(!solo.log().exists());

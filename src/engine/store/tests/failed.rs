@@ -5,9 +5,13 @@ use crate::meta::superblock::Superblock;
 
 /// The oldest operation that has begun ends with an error.
 fn fail_first(disk: &mut Disk) {
+    fail_first_with(disk, 5);
+}
+
+fn fail_first_with(disk: &mut Disk, errno: u16) {
     let (id, _) = disk.begun.remove(0);
     let what = disk.store.disk.end(id);
-    disk.store.disk_ended(what, 5, &mut disk.out);
+    disk.store.disk_ended(what, errno, &mut disk.out);
     disk.store.done.clear();
     disk.collect();
 }
@@ -126,4 +130,22 @@ fn a_store_with_the_mark_has_failed_from_the_start() {
     disk.run();
     assert!(disk.pages.is_empty(), "it is left as it is");
     assert_eq!((disk.store.broken, disk.applied), (Some(5), 2));
+}
+
+#[test]
+fn what_found_no_room_is_forgotten_and_a_flush_that_failed_is_not() {
+    for (flush, marked) in [(false, false), (true, true)] {
+        let mut disk = Disk::new(recovered());
+        if flush {
+            begin_flush(&mut disk);
+        } else {
+            disk.store.set_term(Term(1), &mut disk.out);
+            disk.collect();
+        }
+        fail_first_with(&mut disk, 28);
+        disk.run();
+        assert_eq!(disk.store.broken, Some(28));
+        let failed = superblock(&disk, 2).and_then(|it| it.failed);
+        assert_eq!(failed.is_some(), marked);
+    }
 }

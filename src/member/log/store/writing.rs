@@ -32,6 +32,11 @@ impl Log {
         }
         let last = self.last().index;
         let mut pages = Vec::new();
+        if let Some(number) = self.torn.take() {
+            // Torn once more, with sectors of both writes, it could not be told from a damaged one.
+            let bytes = Box::new([0; PAGE]);
+            pages.push(Page { number, bytes });
+        }
         if self.staged_incarnation != self.incarnation {
             let header = header::Header {
                 identity: self.identity,
