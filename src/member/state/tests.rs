@@ -45,16 +45,16 @@ impl Log {
             last: Index(0),
         };
         for node in 0..3 {
-            assert!(log.apply(Command::Admit(member(node, 10))).view);
+            assert!(log.apply(&Command::Admit(member(node, 10))).view);
         }
-        assert_eq!(log.apply(Command::Create(record())).volume, Some(VOLUME));
+        assert_eq!(log.apply(&Command::Create(record())).volume, Some(VOLUME));
         assert!(log.change(log.promotion(0)));
         log
     }
 
-    fn apply(&mut self, command: Command) -> Applied {
+    fn apply(&mut self, command: &Command) -> Applied {
         self.last.0 += 1;
-        self.state.apply(self.last, &command, &Canaries::default())
+        self.state.apply(self.last, command, &Canaries::default())
     }
 
     fn record(&self) -> &VolumeRecord {
@@ -87,7 +87,7 @@ impl Log {
             prev,
             change,
         };
-        self.apply(command).volume.is_some()
+        self.apply(&command).volume.is_some()
     }
 
     fn shrink(&mut self, nodes: &[u8]) -> bool {
@@ -105,7 +105,7 @@ const fn member_of_nobody() -> Member {
 fn a_snapshot_is_the_state_again_and_nonsense_is_none() {
     let mut log = Log::serving();
     let logs = (0..3).map(|node| (NodeId(node), LogId(u64::from(node))));
-    log.apply(Command::Found(logs.collect()));
+    log.apply(&Command::Found(logs.collect()));
     let bytes = log.state.encode();
     assert_eq!(State::decode(&bytes), Some(log.state.clone()));
     assert_eq!(State::decode(&[]), Some(State::default()));
@@ -126,13 +126,13 @@ fn a_run_that_is_over_never_comes_back() {
         incarnation: Incarnation(incarnation),
         certificate: false,
     };
-    assert!(!log.apply(exclude(9)).view, "an older run");
-    assert!(log.apply(exclude(10)).view);
+    assert!(!log.apply(&exclude(9)).view, "an older run");
+    assert!(log.apply(&exclude(10)).view);
     assert_eq!(log.state.member(NodeId(1)), None);
-    assert!(!log.apply(Command::Admit(member(1, 10))).view);
-    assert!(log.apply(Command::Admit(member(1, 11))).view);
+    assert!(!log.apply(&Command::Admit(member(1, 10))).view);
+    assert!(log.apply(&Command::Admit(member(1, 11))).view);
     // A newer run ends the one before.
-    assert!(log.apply(Command::Admit(member(1, 14))).view);
+    assert!(log.apply(&Command::Admit(member(1, 14))).view);
     assert_eq!(log.state.over(NodeId(1)), Incarnation(11));
     assert_eq!(log.state.view.members.len(), 3);
     assert_eq!(log.state.view.number, 6);
@@ -166,7 +166,7 @@ fn only_a_primary_of_this_term_that_is_a_member_shrinks() {
     let term = Term(log.record().term.0 - 1);
     let replicas = std::iter::once(NodeId(1)).collect();
     assert!(!log.change(VolumeChange::Shrink { term, replicas }));
-    log.apply(Command::Admit(member(0, 11)));
+    log.apply(&Command::Admit(member(0, 11)));
     assert!(!log.shrink(&[1]), "the grant was for the run before");
 }
 
@@ -175,14 +175,14 @@ fn nobody_is_promoted_beside_another_or_out_of_sync() {
     let mut log = Log::serving();
     assert!(!log.change(log.promotion(1)), "n0 serves");
     assert!(log.shrink(&[1]));
-    log.apply(Command::Exclude {
+    log.apply(&Command::Exclude {
         node: NodeId(0),
         incarnation: Incarnation(10),
         certificate: true,
     });
     assert!(!log.change(log.promotion(1)), "it is behind");
     assert!(!log.change(log.promotion(2)), "it has no copy");
-    log.apply(Command::Admit(member(0, 11)));
+    log.apply(&Command::Admit(member(0, 11)));
     assert!(log.change(log.promotion(0)));
     assert_eq!(log.record().term, Term(2));
 }
@@ -218,12 +218,12 @@ fn only_a_voter_has_a_log_that_counts() {
         node: NodeId(node),
         log: LogId(log),
     };
-    log.apply(enroll(1, 7));
+    log.apply(&enroll(1, 7));
     assert!(log.state.roster.is_empty(), "nobody votes yet");
     let founders = [(NodeId(1), LogId(6))].into_iter().collect();
-    log.apply(Command::Found(founders));
-    log.apply(enroll(2, 8));
-    log.apply(enroll(1, 7));
+    log.apply(&Command::Found(founders));
+    log.apply(&enroll(2, 8));
+    log.apply(&enroll(1, 7));
     let roster: Vec<_> = log.state.roster.into_iter().collect();
     assert_eq!(roster, [(NodeId(1), (LogId(7), log.last))]);
 }
