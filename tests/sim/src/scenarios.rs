@@ -61,18 +61,26 @@ impl Stage {
 }
 
 impl Scenario {
-    /// Plays it with these planted bugs, printing what happens if asked to.
+    /// Plays it with these planted bugs, printing what happens if asked to. A message that is a few
+    /// microseconds earlier may make another schedule of one: it has to come about at three moments
+    /// of four.
     ///
     /// # Errors
     /// The rule that did not hold, or what did not come about.
     pub fn play(&self, planted: Planted, tracing: bool) -> Result<(), String> {
+        let mut never = 0;
         for moment in 0..self.moments {
             let stage = Stage {
                 planted,
                 tracing,
                 moment,
             };
-            (self.script)(stage).map_err(|e| format!("moment {moment}: {e}"))?;
+            if let Err(wrong) = (self.script)(stage) {
+                never += 1;
+                if !wrong.contains(NEVER) || never * 4 > self.moments {
+                    return Err(format!("moment {moment}: {wrong}"));
+                }
+            }
         }
         Ok(())
     }
