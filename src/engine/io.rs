@@ -148,6 +148,8 @@ pub enum Probe {
 pub enum Fate {
     /// A client of this node gets it: who drives may have kept a buffer for it.
     Answered,
+    /// It is changed, and written as a request's data is: here and on other nodes.
+    Changed,
     /// Another node gets it.
     Sent,
     /// It is looked at, or some of it copied, and let go at once.

@@ -280,7 +280,7 @@ impl Replica {
         };
         if failed != 0 && cx.store.broken.is_none() {
             // What it holds is not what the primary thinks any more.
-            cx.store.fail(failed, cx.out);
+            cx.store.break_down(failed, cx.out);
         }
         if self.owns(link) {
             cx.out.push(Effect::Send {

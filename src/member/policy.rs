@@ -9,7 +9,7 @@ use super::entry::Command;
 use super::io::{Member, ReplicaReport};
 use super::liveness::Liveness;
 use super::state::{State, VolumeState};
-use crate::record::{Grant, VolumeChange, VolumeRecord};
+use crate::record::{Grant, ReplicaRecord, VolumeChange, VolumeRecord};
 use crate::types::{Incarnation, Index, NodeId, Time, VolumeId};
 
 /// What nodes said last of their replicas, and in which incarnation.
@@ -163,9 +163,13 @@ fn promote(state: &State, volume: &VolumeState, facts: &Facts<'_>) -> Option<(Gr
     }
     // Each lost what it had not flushed: the one that kept most goes on. All must have said how
     // much that is.
+    // One that has failed cannot be used; what was flushed, the others have flushed too.
     let lost = candidates.iter().filter(|(member, _)| may(member, true));
-    let in_sync = record.in_sync().count();
-    let all_said = lost.clone().count() == in_sync || facts.canaries.unheard_counts_as_lost;
+    let has_said = |replica: &ReplicaRecord| {
+        let report = report(state, facts.reports, record.id, replica.node);
+        report.is_some_and(|report| report.store == replica.store)
+    };
+    let all_said = record.in_sync().all(has_said) || facts.canaries.unheard_counts_as_lost;
     let best = lost.max_by_key(|(member, report)| (report.term, report.seq, Reverse(member.node)));
     best.filter(|_| all_said)
         .map(|(member, _)| (grant(member), true))

@@ -142,10 +142,8 @@ impl Disk {
                 assert!(extent.is_aligned(), "the disk is read in blocks");
                 let bytes = extent.len as usize;
                 let buf = match fate {
-                    // Nothing is kept for it any more if it has been given up meanwhile.
-                    Fate::Answered => slab
-                        .take(bytes, User::Answer)
-                        .or_else(|| slab.take(bytes, User::Sent)),
+                    Fate::Answered => slab.take_answer(bytes),
+                    Fate::Changed => slab.take(bytes, User::Request),
                     Fate::Sent => slab.take(bytes, User::Sent),
                     Fate::Dropped => slab.take(bytes, User::Disk),
                 };
@@ -283,7 +281,8 @@ impl Disk {
             }
             Ok(_) => 0,
             Err(errno) => match (Errno::from_raw_os_error(i32::from(errno)), operation.kind) {
-                (Errno::INTR | Errno::AGAIN, _) => {
+                // The last: the kernel had no thread for it, and did nothing.
+                (Errno::INTR | Errno::AGAIN | Errno::CANCELED, _) => {
                     self.push(ring, slab, slot);
                     return None;
                 }

@@ -223,7 +223,13 @@ impl Link {
                     if user == User::Answer && !kit.slab.is_promised(bytes) {
                         return Err(Ended::Impossible("data comes that nobody has asked for"));
                     }
-                    let Some(buf) = kit.slab.take(bytes, user) else {
+                    let buf = match user {
+                        User::Answer => kit.slab.take_answer(bytes),
+                        User::Client | User::Request | User::Sent | User::Disk => {
+                            kit.slab.take(bytes, user)
+                        }
+                    };
+                    let Some(buf) = buf else {
                         return Ok(Some(Wants::Room));
                     };
                     self.inbound.consume(HEADER);

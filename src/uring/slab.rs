@@ -163,6 +163,14 @@ impl Slab {
             .expect("no piece is larger than a region")
     }
 
+    /// A buffer for data of a client's read. What was promised for it may not be there: nothing is
+    /// kept for a read that was given up, and what was kept may be with the disk of this node, which
+    /// may hang, since before another node became primary.
+    pub(super) fn take_answer(&mut self, bytes: usize) -> Option<Buf> {
+        let promised = self.take(bytes, User::Answer);
+        promised.or_else(|| self.take(bytes, User::Sent))
+    }
+
     /// A buffer of at least `bytes` with one reference, if `user` may have one now.
     pub(super) fn take(&mut self, bytes: usize, user: User) -> Option<Buf> {
         let size = self.size_of(bytes);

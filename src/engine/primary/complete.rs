@@ -347,11 +347,11 @@ impl Primary {
     }
 
     /// Stops answering and asks for another primary.
-    pub(super) fn disk_failed_with(&mut self, errno: u16, cx: &mut Cx<'_>) {
+    fn disk_failed_with(&mut self, errno: u16, cx: &mut Cx<'_>) {
         if !self.failing {
             self.failing = true;
             self.propose_at = cx.now;
-            cx.store.fail(errno, cx.out);
+            cx.store.break_down(errno, cx.out);
             cx.out.push(Effect::Note(Note::StoreFailed { errno }));
         }
     }

@@ -57,7 +57,7 @@ impl Primary {
         op.edges = 1;
         let what = self.edge_use(id, false);
         cx.store
-            .read(what, blocks, Probe::Nothing, Fate::Sent, cx.out);
+            .read(what, blocks, Probe::Nothing, Fate::Changed, cx.out);
     }
 
     fn edge_use(&self, op: u32, end: bool) -> DiskUse {

@@ -161,13 +161,16 @@ impl Store {
     }
 
     /// Whatever waits for metadata waits for ever.
-    pub(super) fn fail_waiting(&mut self, errno: u16) {
+    pub(super) fn fail_waiting(&mut self, errno: u16, out: &mut Effects) {
         for at in std::mem::take(&mut self.waiting) {
             let apply = self.applies.remove(at);
             if apply.fresh {
                 self.windows.forget(apply.job.origin);
             }
             self.unstable.disown(apply.job.seq);
+            if apply.job.release {
+                release(apply.job.buf, out);
+            }
             let owner = apply.owner;
             self.done.push(Done::Applied { owner, errno });
         }

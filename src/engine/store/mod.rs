@@ -43,9 +43,10 @@ use crate::meta::recovered::{Bits, Layout, Recovered};
 use crate::meta::{PageBytes, layout};
 use crate::types::{Extent, Index, NodeId, Seq, StoreId, Term, VolumeId};
 
-/// No room on the device, or no more of it for this user.
+/// No room on the device, or no more of it for this user; no memory.
 const ENOSPC: u16 = 28;
 const EDQUOT: u16 = 122;
+const ENOMEM: u16 = 12;
 
 /// Who asked for a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,30 +376,34 @@ impl Store {
         }
     }
 
-    /// A write, or a flush, has failed: nothing more is promised. Never retried, in a later run
-    /// neither, if the disk takes the mark; but a write that found no room has lost nothing else, and
-    /// an intent tells of it, so that a later run may go on when there is room again.
-    pub fn fail(&mut self, errno: u16, out: &mut Effects) {
-        if matches!(errno, ENOSPC | EDQUOT) {
-            self.break_down(errno);
+    /// A write of metadata has failed: nothing more is promised. Never retried, in a later run
+    /// neither, if the disk takes the mark, for with the write a flush has failed; but one that found
+    /// no room has not come so far.
+    pub(super) fn fail(&mut self, errno: u16, out: &mut Effects) {
+        if matches!(errno, ENOSPC | EDQUOT | ENOMEM) {
+            self.break_down(errno, out);
         } else {
             self.fail_for_good(errno, out);
         }
     }
 
-    /// As `fail`, also where there was no room: a flush that failed may have dropped what it was about.
+    /// A flush has failed: it may have dropped what it was about, and the next one would succeed
+    /// without it.
     fn fail_for_good(&mut self, errno: u16, out: &mut Effects) {
-        self.break_down(errno);
+        self.break_down(errno, out);
         if !std::mem::replace(&mut self.mark_asked, true) {
             self.mark_wanted = true;
             self.write_failed_mark(out);
         }
     }
 
-    fn break_down(&mut self, errno: u16) {
+    /// Nothing more is promised in this run, as what is on the disk is not what was asked for. Data
+    /// that could not be read or written has lost nothing else, and an intent tells of it: a later
+    /// run may go on.
+    pub fn break_down(&mut self, errno: u16, out: &mut Effects) {
         assert!(errno != 0);
         self.broken.get_or_insert(errno);
-        self.fail_waiting(errno);
+        self.fail_waiting(errno, out);
         self.end_flushes();
     }
 }

@@ -44,6 +44,7 @@ struct Disk {
     pages: std::collections::BTreeMap<u64, PageBytes>,
     seq: u64,
     applied: u64,
+    released: Vec<Buf>,
 }
 
 impl Disk {
@@ -58,13 +59,16 @@ impl Disk {
             pages: Default::default(),
             seq: 1 << 40,
             applied: 0,
+            released: Vec::new(),
         }
     }
 
     fn collect(&mut self) {
         for effect in self.out.drain(..) {
-            if let Effect::Disk { id, op } = effect {
-                self.begun.push((id, op));
+            match effect {
+                Effect::Disk { id, op } => self.begun.push((id, op)),
+                Effect::Release { buf } => self.released.push(buf),
+                _ => {}
             }
         }
         self.applied += self.store.done.drain(..).count() as u64;
@@ -86,6 +90,11 @@ impl Disk {
     }
 
     fn change(&mut self, region: u64, kinds: u16) {
+        self.change_with(region, kinds, Buf::NONE);
+    }
+
+    /// As `change`, with a buffer that is the store's to give back.
+    fn change_with(&mut self, region: u64, kinds: u16, buf: Buf) {
         self.seq += 1;
         let job = Job {
             owner: Owner::Primary { epoch: 1, op: 0 },
@@ -95,8 +104,8 @@ impl Disk {
                 offset: region * REGION,
                 len: BLOCK as u32,
             },
-            buf: Buf::NONE,
-            release: false,
+            buf,
+            release: buf.is_some(),
             origin: Origin::default(),
             kinds,
         };

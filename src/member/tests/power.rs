@@ -203,3 +203,24 @@ fn power_fails_at_any_time() {
         assert_eq!(members, 3, "seed {seed}");
     }
 }
+
+#[test]
+fn a_failed_store_has_been_heard_and_is_not_promoted() {
+    let mut cluster = Cluster::serving(3, 2, 4);
+    let failed = cluster.primary().unwrap();
+    for node in 0..3 {
+        cluster.power_off(node);
+    }
+    if let Some(report) = &mut cluster.nodes[failed].report {
+        report.failed = true;
+    }
+    cluster.start(1 - failed);
+    cluster.start(2);
+    cluster.run(ms(300));
+    assert_eq!(cluster.primary(), None, "the other may have kept its power");
+    cluster.start(failed);
+    assert!(serves(&mut cluster, 300));
+    assert_eq!(cluster.primary(), Some(1 - failed));
+    assert_eq!(cluster.record().unwrap().losses, 1);
+    cluster.assert_sound();
+}

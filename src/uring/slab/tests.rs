@@ -61,6 +61,23 @@ fn a_promise_is_kept_when_its_data_is_lost_on_the_way() {
 }
 
 #[test]
+fn an_answer_finds_room_where_a_disk_that_hangs_has_what_was_kept_for_it() {
+    let mut slab = Slab::new().unwrap();
+    assert!(slab.promise(1 << 20, 72));
+    for _ in 0..72 {
+        slab.take(1 << 20, User::Answer).unwrap();
+    }
+    // The same reads, answered by the new primary.
+    for _ in 0..72 {
+        let buf = slab.take_answer(1 << 20).unwrap();
+        slab.fulfil(1 << 20, buf);
+        slab.release(buf);
+    }
+    assert!(!slab.is_promised(1 << 20));
+    assert_eq!(slab.used(), 72);
+}
+
+#[test]
 fn what_arrives_for_nobody_is_no_promise_any_more() {
     let mut slab = Slab::new().unwrap();
     assert!(slab.promise(1 << 20, 1));

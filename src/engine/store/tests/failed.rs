@@ -149,3 +149,15 @@ fn what_found_no_room_is_forgotten_and_a_flush_that_failed_is_not() {
         assert_eq!(failed.is_some(), marked);
     }
 }
+
+/// A primary's change comes with a buffer that only this store gives back.
+#[test]
+fn what_waited_for_a_record_that_failed_gives_its_buffer_back() {
+    let mut disk = Disk::new(recovered());
+    for (region, buf) in [(7, Buf(1)), (9, Buf(2))] {
+        disk.change_with(region, 0, buf);
+    }
+    assert_eq!(disk.released, []);
+    fail_first(&mut disk);
+    assert_eq!(disk.released, [Buf(1), Buf(2)]);
+}
