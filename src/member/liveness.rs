@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::io::{Member, PulseSignal};
-use super::message::{ARRIVALS_MAX, Arrival, LogEnd, Outlook, SUSPECTS_MAX, Suspect};
+use super::message::{ARRIVALS_MAX, Arrival, Outlook, SUSPECTS_MAX, Suspect};
 use super::state::State;
-use crate::types::{BootId, Incarnation, LogId, NodeId, NodeSet, Time};
+use crate::types::{BootId, Incarnation, NodeId, NodeSet, Time};
 
 /// One node, as this node's pulse tells.
 #[derive(Clone, Copy, Debug, Default)]
@@ -255,8 +255,8 @@ impl Liveness {
         self.told.get(&voter).map(|told| &told.outlook)
     }
 
-    /// Other voters that said lately that they have no leader, with the ends of their logs.
-    pub(super) fn leaderless(&self, now: Time) -> impl Iterator<Item = (NodeId, LogId, LogEnd)> {
+    /// Other voters that said lately that they have no leader, and what they said.
+    pub(super) fn leaderless(&self, now: Time) -> impl Iterator<Item = (NodeId, &Outlook)> {
         let fresh = self.interval * 3;
         let told = self.told.iter();
         // A run that has ended neither votes nor stands.
@@ -266,7 +266,7 @@ impl Liveness {
         };
         told.filter(move |&(voter, told)| !over(voter, told))
             .filter(move |(_, told)| told.outlook.leaderless && now < told.at.after(fresh))
-            .map(|(&voter, told)| (voter, told.outlook.log, told.outlook.end))
+            .map(|(&voter, told)| (voter, &told.outlook))
     }
 
     /// The largest term that a voter without a leader has mentioned.

@@ -81,7 +81,9 @@ pub(super) struct Outlook {
     pub(super) arrivals: Vec<Arrival>,
     /// Which log it has.
     pub(super) log: LogId,
-    /// Whose logs the cluster began with, while the voter knows no more than that; none otherwise.
+    /// As far as it knows itself, that one counts.
+    pub(super) enrolled: bool,
+    /// Whose logs the cluster began with; none if its log is blank.
     pub(super) founders: BTreeMap<NodeId, LogId>,
     /// Its log is blank: it knows of no cluster.
     pub(super) blank: bool,
@@ -98,11 +100,15 @@ pub(super) enum Message {
         term: u64,
         /// The end of its log.
         end: LogEnd,
+        /// Its run: the next one may have lost some of that log.
+        run: Incarnation,
     },
     /// The vote is the candidate's, durably.
     Voted {
         /// In this term.
         term: u64,
+        /// To this run of the candidate.
+        run: Incarnation,
         /// With how the voter sees the others: the new leader's first entries depend on it.
         outlook: Outlook,
     },
@@ -232,8 +238,8 @@ impl Message {
         };
         match self {
             Self::Outlook(outlook) => outlooks(outlook),
-            Self::Voted { term, outlook } => counts(*term, 0) && outlooks(outlook),
-            Self::Vote { term, end } => counts(*term, 0) && ends(end),
+            Self::Voted { term, outlook, .. } => counts(*term, 0) && outlooks(outlook),
+            Self::Vote { term, end, .. } => counts(*term, 0) && ends(end),
             Self::Append {
                 term,
                 prev,
@@ -329,11 +335,13 @@ mod tests {
             suspects: vec![suspect; SUSPECTS_MAX],
             arrivals: vec![arrival; ARRIVALS_MAX],
             log: LogId(u64::MAX),
+            enrolled: true,
             founders: (120..127).map(|n| (NodeId(n), LogId(u64::MAX))).collect(),
             blank: true,
         };
         let message = Message::Voted {
             term: COUNT_MAX,
+            run: Incarnation(INCARNATION_MAX.0 - 1),
             outlook,
         };
         let bytes = message.encode().unwrap();

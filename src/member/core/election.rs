@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use super::{CONTACT_INTERVALS, Core, Out, Role};
 use crate::member::log::Ballot;
 use crate::member::message::{LogEnd, Message};
-use crate::types::{LogId, NodeId, NodeSet, Time};
+use crate::types::{Incarnation, LogId, NodeId, NodeSet, Time};
 
 /// Who is better: the newest log, then the lowest number.
 type Rank = (LogEnd, Reverse<NodeId>);
@@ -23,6 +23,7 @@ type Rank = (LogEnd, Reverse<NodeId>);
 struct Deferred {
     term: u64,
     end: LogEnd,
+    run: Incarnation,
     at: Time,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Election {
     /// A candidate's: the best of those that ask for votes in the same term.
     rival: Option<Rank>,
     /// Whom a vote was given that is not durable yet, or not told yet.
-    owed: Option<NodeId>,
+    owed: Option<(NodeId, Incarnation)>,
     /// Led, and had to give way just now.
     deposed: bool,
     deferred: BTreeMap<NodeId, Deferred>,
@@ -115,10 +116,10 @@ impl Core {
     fn stand_at(&mut self, now: Time) -> Option<Time> {
         let mine = self.rank();
         let (mut known, mut place) = (1, 0);
-        for (voter, log, end) in self.liveness.leaderless(now) {
-            if self.is_counted(voter, log) {
+        for (voter, told) in self.liveness.leaderless(now) {
+            if told.enrolled && self.is_counted(voter, told.log) {
                 known += 1;
-                place += u32::from((end, Reverse(voter)) > mine);
+                place += u32::from((told.end, Reverse(voter)) > mine);
             }
         }
         if known < self.config.voters.majority() {
@@ -156,6 +157,7 @@ impl Core {
         let vote = Message::Vote {
             term: self.log.ballot().term,
             end: self.log.last(),
+            run: self.incarnation,
         };
         for voter in self.other_voters() {
             if !self.election.votes.contains(voter) {
@@ -224,8 +226,8 @@ impl Core {
         &mut self,
         now: Time,
         from: NodeId,
-        term: u64,
-        end: LogEnd,
+        (term, end): (u64, LogEnd),
+        run: Incarnation,
         out: Out<'_>,
     ) {
         if !self.is_enrolled() || !self.config.voters.contains(from) {
@@ -233,7 +235,7 @@ impl Core {
         }
         if !self.is_leaderless(now) {
             let at = now;
-            let deferred = Deferred { term, end, at };
+            let deferred = Deferred { term, end, run, at };
             self.election.deferred.insert(from, deferred);
             return;
         }
@@ -255,13 +257,13 @@ impl Core {
             self.election.hold_until = now.after(self.interval() * 2 + self.rank_delay());
             if self.config.canaries.double_vote {
                 // Nothing is written down: the next one who asks gets it too.
-                self.send_vote(now, from, out);
+                self.send_vote(now, from, run, out);
                 return;
             }
             let vote = Some(from);
             self.log.set_ballot(Ballot { term, vote });
             self.role = Role::Follower;
-            self.election.owed = Some(from);
+            self.election.owed = Some((from, run));
             self.tell_vote(now, out);
         } else if !free {
             // Who asks need not wait for this vote.
@@ -280,19 +282,20 @@ impl Core {
 
     /// Tells a vote once it is durable.
     fn tell_vote(&mut self, now: Time, out: Out<'_>) {
-        let Some(candidate) = self.election.owed else {
+        let Some((candidate, run)) = self.election.owed else {
             return;
         };
         if !self.remembers_vote_for(candidate) {
             return;
         }
         self.election.owed = None;
-        self.send_vote(now, candidate, out);
+        self.send_vote(now, candidate, run, out);
     }
 
-    fn send_vote(&mut self, now: Time, candidate: NodeId, out: Out<'_>) {
+    fn send_vote(&mut self, now: Time, candidate: NodeId, run: Incarnation, out: Out<'_>) {
         let voted = Message::Voted {
             term: self.log.ballot().term,
+            run,
             outlook: self.next_outlook(now),
         };
         self.send(candidate, &voted, out);
@@ -307,13 +310,15 @@ impl Core {
             .filter(|(_, asked)| now < asked.at.after(fresh))
             .max_by_key(|(node, asked)| (asked.term, asked.end, Reverse(*node)));
         if let Some((from, asked)) = best {
-            self.vote_asked(now, from, asked.term, asked.end, out);
+            self.vote_asked(now, from, (asked.term, asked.end), asked.run, out);
         }
     }
 
-    /// Somebody has voted, in `term`, and remembers it in `log`.
-    pub(super) fn vote_came(&mut self, from: NodeId, term: u64, log: LogId) {
+    /// Somebody has voted, in `term`, for this node in its run `run`, and remembers it in `log`. What an
+    /// earlier run asked for, perhaps with entries that were not durable yet, is void.
+    pub(super) fn vote_came(&mut self, from: NodeId, term: u64, run: Incarnation, log: LogId) {
         let counts = matches!(self.role, Role::Candidate)
+            && run == self.incarnation
             && self.log.ballot().term == term
             && self.is_counted(from, log);
         if counts {
@@ -344,6 +349,7 @@ impl Core {
         if node == self.config.me {
             return;
         }
+        self.election.deferred.remove(&node);
         let leads = self.leader == Some(node);
         if leads || self.log.ballot().vote == Some(node) {
             self.election.hold_until = Time::ZERO;

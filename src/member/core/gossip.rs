@@ -92,6 +92,7 @@ impl Core {
             leaderless: self.is_leaderless(now),
             end: self.log.last(),
             log: self.log.id(),
+            enrolled: self.is_enrolled(),
             founders: self.founders(),
             blank: self.is_blank(),
             ..self.liveness.outlook(&self.state)
@@ -104,7 +105,8 @@ impl Core {
             told.leaderless != present.leaderless
                 || told.suspects != present.suspects
                 || told.arrivals != present.arrivals
-                || told.blank != present.blank
+                || (told.blank, told.enrolled) != (present.blank, present.enrolled)
+                || told.founders.is_empty() != present.founders.is_empty()
                 || (present.leaderless && (told.term, told.end) != (present.term, present.end))
         });
         if !news && now < self.gossip.outlook_at {
@@ -127,8 +129,10 @@ impl Core {
     /// Another voter says how it sees the others.
     pub(super) fn outlook_came(&mut self, now: Time, from: NodeId, outlook: Outlook) {
         let (leaderless, term) = (outlook.leaderless, outlook.term);
-        self.join_founders(&outlook.founders);
         let news = self.liveness.take(now, from, outlook);
+        if news {
+            self.join_founders(from);
+        }
         // Who says that it leads nobody is not our leader (any more).
         let resigned = leaderless && self.leader == Some(from) && term >= self.log.ballot().term;
         if news && resigned && matches!(self.role, Role::Follower) {

@@ -32,11 +32,13 @@ impl Core {
         };
         match message {
             Message::Outlook(outlook) => self.outlook_came(now, from, outlook),
-            Message::Vote { term, end } => self.vote_asked(now, from, term, end, out),
-            Message::Voted { term, outlook } => {
+            Message::Vote { term, end, run } => {
+                self.vote_asked(now, from, (term, end), run, out);
+            }
+            Message::Voted { term, run, outlook } => {
                 let log = outlook.log;
                 self.outlook_came(now, from, outlook);
-                self.vote_came(from, term, log);
+                self.vote_came(from, term, run, log);
             }
             Message::Append {
                 term,

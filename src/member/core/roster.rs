@@ -44,7 +44,11 @@ impl Core {
             return self.config.voters.contains(voter);
         }
         let named = self.state.roster.get(&voter).is_some_and(|&(known, at)| {
-            let lasts = at <= FOUNDING || at <= self.log.durable_base();
+            let lasts = if at == FOUNDING {
+                at <= self.log.durable()
+            } else {
+                at <= self.log.durable_base()
+            };
             known == log && lasts
         });
         let about =
@@ -117,23 +121,28 @@ impl Core {
         others.filter(|&voter| !fits(voter)).collect()
     }
 
-    /// What others with a blank log may have to learn: while the founding is in the log.
+    /// What others with a blank log may have to learn: told once a restart would not forget it.
     pub(super) fn founders(&self) -> BTreeMap<NodeId, LogId> {
-        match self.log.entry(FOUNDING).map(|entry| &entry.command) {
-            Some(Command::Found(founders)) => founders.clone(),
-            _ => BTreeMap::new(),
+        if self.log.durable() < FOUNDING {
+            return BTreeMap::new();
         }
+        self.state.founders.clone()
     }
 
-    /// Another voter says whose logs the cluster began with.
-    pub(super) fn join_founders(&mut self, founders: &BTreeMap<NodeId, LogId>) {
-        let mine = founders.get(&self.config.me) == Some(&self.log.id());
-        let complete = self
-            .config
-            .voters
-            .iter()
-            .all(|it| founders.contains_key(&it));
-        if self.is_blank() && mine && complete && founders.len() == self.config.voters.len() {
+    /// Another voter may have said whose logs the cluster began with. It counts if the run that is
+    /// heard said so, and hears this one: nothing that was on its way from before is obeyed.
+    pub(super) fn join_founders(&mut self, from: NodeId) {
+        let me = self.liveness.me();
+        let (Some(told), Some(run)) = (self.liveness.told(from), self.liveness.heard(from)) else {
+            return;
+        };
+        let mut arrivals = told.arrivals.iter();
+        let hears_me = arrivals.any(|it| (it.node, it.incarnation) == (me.node, me.incarnation));
+        let founders = &told.founders;
+        let mine = founders.get(&me.node) == Some(&self.log.id());
+        let complete = founders.keys().copied().eq(self.config.voters.iter());
+        let current = hears_me && told.incarnation == run.incarnation;
+        if self.is_blank() && current && mine && complete {
             self.put_founding(founders.clone());
         }
     }

@@ -43,11 +43,10 @@ impl Core {
 
     /// Whether the voter has a log that does not count yet, as far as is known here.
     pub(super) fn is_new(&self, voter: NodeId) -> bool {
-        let log = if voter == self.config.me {
-            Some(self.log.id())
-        } else {
-            self.liveness.told(voter).map(|told| told.log)
-        };
-        log.is_some_and(|log| !self.is_counted(voter, log))
+        if voter == self.config.me {
+            return self.is_voter() && !self.is_enrolled();
+        }
+        let told = self.liveness.told(voter);
+        told.is_some_and(|told| !told.enrolled || !self.is_counted(voter, told.log))
     }
 }

@@ -120,7 +120,11 @@ impl Core {
         }
         let offset = incoming.bytes.len() as u32;
         if fits && incoming.bytes.len() == total {
-            if let Some(state) = State::decode(&incoming.bytes) {
+            let sound = |state: &State| {
+                let mut entries = state.roster.values().map(|&(_, at)| at);
+                entries.all(|at| at <= last.index)
+            };
+            if let Some(state) = State::decode(&incoming.bytes).filter(sound) {
                 self.install(incoming.last, incoming.bytes, state, out);
             }
         } else {

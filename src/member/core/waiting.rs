@@ -57,7 +57,10 @@ pub(super) fn no_quorum(core: &Core) -> String {
     let voters = core.config.voters;
     let hearing = |voter: &NodeId| core.liveness.is_hearing(*voter);
     let (heard, deaf): (Vec<NodeId>, Vec<NodeId>) = voters.iter().partition(hearing);
-    if core.is_blank() && !heard.iter().any(|&voter| knows_a_cluster(core, voter)) {
+    if core.is_voter()
+        && core.is_blank()
+        && !heard.iter().any(|&voter| knows_a_cluster(core, voter))
+    {
         let missing = core.missing_founders();
         return if missing.is_empty() {
             "the cluster is being founded".into()
@@ -78,6 +81,7 @@ pub(super) fn no_quorum(core: &Core) -> String {
         .collect();
     let count = heard.len() - new.len();
     let sum = format!("no quorum: {count} of {} voters heard", voters.len());
+    let alone = deaf.is_empty();
     let deaf = names(core, &deaf, "or");
     if new.is_empty() {
         return format!("{sum}; waiting for {deaf}");
@@ -86,6 +90,12 @@ pub(super) fn no_quorum(core: &Core) -> String {
         names(core, &new, "and"),
         if new.len() == 1 { "has" } else { "have" },
     );
+    if alone {
+        return format!(
+            "{sum}; {who} {have} a new cluster log, and without the one that was lost nothing can be \
+             decided: put it back"
+        );
+    }
     format!("{sum}; {who} {have} a new cluster log and cannot vote before; waiting for {deaf}")
 }
 

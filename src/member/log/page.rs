@@ -2,7 +2,7 @@
 //!
 //! Eight sectors of 512 bytes, each ending with the page's tag: the CRC32 of its number (u64). What is
 //! left of the sectors, put together, holds: 8 bytes magic, version (u16), length of the body (u16),
-//! CRC32 of identity and body (u32), body. Numbers are little-endian; the body is `Body` in postcard's
+//! CRC32 of identity, of these 12 bytes and of the body (u32), body. Numbers are little-endian; the body is `Body` in postcard's
 //! encoding.
 //!
 //! Sectors of a torn write carry different tags: that of the page, and that of what was there before,
@@ -87,7 +87,8 @@ pub(super) fn encode(body: &Body, identity: &Identity) -> Box<[u8; PAGE]> {
     room[..8].copy_from_slice(&MAGIC);
     room[8..10].copy_from_slice(&VERSION.to_le_bytes());
     room[10..12].copy_from_slice(&(encoded.len() as u16).to_le_bytes());
-    room[12..16].copy_from_slice(&checksum(identity, &encoded).to_le_bytes());
+    let crc = checksum(identity, &room[..12], &encoded);
+    room[12..16].copy_from_slice(&crc.to_le_bytes());
     room[HEAD..HEAD + encoded.len()].copy_from_slice(&encoded);
     let mut bytes = Box::new([0; PAGE]);
     let tag = tag(body.sequence).to_le_bytes();
@@ -127,7 +128,7 @@ pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Found {
     }
     let encoded = &room[HEAD..HEAD + len];
     let crc = u32::from_le_bytes([room[12], room[13], room[14], room[15]]);
-    if crc != checksum(identity, encoded) {
+    if crc != checksum(identity, &room[..12], encoded) {
         return Found::Damaged(found);
     }
     if number(8) != VERSION {
@@ -139,10 +140,11 @@ pub(super) fn decode(bytes: &[u8], identity: &Identity) -> Found {
     }
 }
 
-fn checksum(identity: &Identity, body: &[u8]) -> u32 {
+fn checksum(identity: &Identity, head: &[u8], body: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&identity.cluster.to_le_bytes());
     crc.update(&[identity.node.0]);
+    crc.update(head);
     crc.update(body);
     crc.finalize()
 }

@@ -118,13 +118,15 @@ fn newest(
     let tags = [page::tag(next), before.map_or(0, page::tag), 0];
     let page = geometry.slot(next);
     let torn = match page::decode(page_at(image, page), identity) {
+        Found::Blank | Found::Version(_) => false,
         Found::Mixed(found) if found.iter().all(|tag| tags.contains(tag)) => true,
-        Found::Damaged(tag) if !tags.contains(&tag) || tag == tags[1] => false,
-        Found::Mixed(_) | Found::Damaged(_) => {
+        // What was there a round before, sound or not, counts for nothing any more.
+        Found::Page(body) if Some(body.sequence) == before => false,
+        Found::Damaged(tag) if tag == tags[1] => false,
+        Found::Mixed(_) | Found::Damaged(_) | Found::Page(_) => {
             let what = "the newest entries";
             return Err(LogRefused::Damaged { page, what });
         }
-        Found::Page(_) | Found::Blank | Found::Version(_) => false,
     };
     let tail_is_sane = newest.tail <= newest.sequence
         && newest.sequence - newest.tail < u64::from(geometry.ring_pages)

@@ -237,7 +237,9 @@ impl Log {
                 let floor = Index(applied.0.saturating_sub(KEPT)).max(self.floor.index);
                 self.raise_floor(floor);
             }
-            _ => self.compaction = Some(Compaction { snapshot: None }),
+            _ => {
+                self.compaction.get_or_insert(Compaction { snapshot: None });
+            }
         }
     }
 

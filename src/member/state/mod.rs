@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) excluded: BTreeMap<NodeId, Incarnation>,
     /// The volumes.
     pub(super) volumes: BTreeMap<VolumeId, VolumeState>,
+    /// Whose logs the cluster began with.
+    pub(super) founders: BTreeMap<NodeId, LogId>,
     /// Which log of each voter counts, and the entry that said so.
     pub(super) roster: BTreeMap<NodeId, (LogId, Index)>,
 }
@@ -120,6 +122,7 @@ impl State {
             }
             Command::Create(record) => self.create(index, record),
             Command::Found(logs) => {
+                self.founders.clone_from(logs);
                 let logs = logs.iter();
                 self.roster = logs.map(|(&node, &log)| (node, (log, index))).collect();
                 Applied::default()

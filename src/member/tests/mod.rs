@@ -7,4 +7,5 @@ mod faults;
 pub(super) mod network;
 mod nonsense;
 mod power;
+mod rosters;
 mod schedules;
