@@ -195,7 +195,7 @@ impl World {
                 let node = self.victim();
                 if self.others_remember(node) {
                     self.marks.count("cluster logs lost");
-                    if self.random.chance(500) {
+                    if self.random.chance(500) && !self.misses_a_disk() {
                         self.power_off(node);
                     }
                     self.lose_log(node);
