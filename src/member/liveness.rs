@@ -180,7 +180,9 @@ impl Liveness {
             .into_iter()
             .chain(others)
             .filter_map(|node| self.heard(node))
-            .filter(|member| state.is_admissible(member))
+            // A voter also where it is a member: its log may be blank, and it has to know that it is
+            // heard before it believes how the cluster began.
+            .filter(|it| self.voters.contains(it.node) || state.is_admissible(it))
             .map(|member| Arrival {
                 node: member.node,
                 incarnation: member.incarnation,

@@ -51,7 +51,7 @@ pub(super) struct Suspect {
     pub(super) dead: bool,
 }
 
-/// A node that is heard in an incarnation that is no member yet.
+/// A node that is heard: a voter, or one in an incarnation that is no member yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Arrival {
     /// Who.

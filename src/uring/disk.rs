@@ -143,7 +143,7 @@ impl Disk {
                 let bytes = extent.len as usize;
                 let buf = match fate {
                     Fate::Answered => slab.take_answer(bytes),
-                    Fate::Changed => slab.take(bytes, User::Request),
+                    Fate::Changed => slab.take(bytes, User::Changed),
                     Fate::Sent => slab.take(bytes, User::Sent),
                     Fate::Dropped => slab.take(bytes, User::Disk),
                 };

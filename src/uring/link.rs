@@ -225,9 +225,7 @@ impl Link {
                     }
                     let buf = match user {
                         User::Answer => kit.slab.take_answer(bytes),
-                        User::Client | User::Request | User::Sent | User::Disk => {
-                            kit.slab.take(bytes, user)
-                        }
+                        _ => kit.slab.take(bytes, user),
                     };
                     let Some(buf) = buf else {
                         return Ok(Some(Wants::Room));

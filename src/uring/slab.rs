@@ -35,15 +35,19 @@ const SIZES: [(usize, u32); 4] = [
 const REGISTERED: usize = 2;
 
 /// Who wants a buffer. Each waits only for what comes after it, here or on another node; the last
-/// two wait for nobody.
+/// ones wait for nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum User {
     /// Data of a client's write: kept until the primary has answered.
     Client,
     /// Data of a request of another node's gateway: kept until every replica has stored it.
     Request,
+    /// What is read here to be changed, under a lock that requests wait for: kept as they are.
+    Changed,
     /// Data read for another node: kept until a replica has stored it, or a gateway has taken it.
     Sent,
+    /// Data of a client's read, where what was promised for it is with a disk that hangs.
+    Late,
     /// What only the disk of this node has to do with: a change or copy of another node's primary,
     /// which is kept until it is there, and what is read and not kept.
     Disk,
@@ -73,7 +77,9 @@ impl Size {
         match user {
             User::Client => self.count / 4,
             User::Request => self.count / 16 * 3,
+            User::Changed => self.count / 32 * 5,
             User::Sent => self.count / 8,
+            User::Late => self.count / 16,
             User::Disk | User::Answer => 0,
         }
     }
@@ -87,7 +93,7 @@ impl Size {
     fn has(&self, user: User, wanted: u32) -> bool {
         match user {
             User::Answer => self.reserved() >= wanted,
-            User::Client | User::Request | User::Sent | User::Disk => {
+            User::Client | User::Request | User::Changed | User::Sent | User::Late | User::Disk => {
                 self.free.len() as u32 >= self.spare(user) + self.reserved() + wanted
             }
         }
@@ -168,7 +174,7 @@ impl Slab {
     /// may hang, since before another node became primary.
     pub(super) fn take_answer(&mut self, bytes: usize) -> Option<Buf> {
         let promised = self.take(bytes, User::Answer);
-        promised.or_else(|| self.take(bytes, User::Sent))
+        promised.or_else(|| self.take(bytes, User::Late))
     }
 
     /// A buffer of at least `bytes` with one reference, if `user` may have one now.

@@ -45,7 +45,7 @@ impl Core {
         }
         let named = self.state.roster.get(&voter).is_some_and(|&(known, at)| {
             let lasts = if at == FOUNDING {
-                at <= self.log.durable()
+                self.log.is_durably_begun()
             } else {
                 at <= self.log.durable_base()
             };
@@ -123,7 +123,7 @@ impl Core {
 
     /// What others with a blank log may have to learn: told once a restart would not forget it.
     pub(super) fn founders(&self) -> BTreeMap<NodeId, LogId> {
-        if self.log.durable() < FOUNDING {
+        if !self.log.is_durably_begun() {
             return BTreeMap::new();
         }
         self.state.founders.clone()

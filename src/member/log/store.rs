@@ -46,6 +46,8 @@ pub(in crate::member) struct Log {
     durable_incarnation: Incarnation,
     /// The newest snapshot that a restart would find holds entries up to here.
     durable_base: Index,
+    /// A restart would find the first entry, or a snapshot of it.
+    durably_begun: bool,
     writing: Option<Writing>,
     ticket: u64,
 }
@@ -80,6 +82,7 @@ impl Log {
             durable_ballot: recovered.ballot,
             durable_incarnation: recovered.incarnation,
             durable_base: base.index,
+            durably_begun: last > Index(0),
             writing: None,
             ticket: 0,
         }
@@ -123,6 +126,12 @@ impl Log {
     /// Which file this log is in.
     pub(in crate::member) const fn id(&self) -> LogId {
         self.id
+    }
+
+    /// Whether a restart would find the first entry, or a snapshot of it. Once it would, it always
+    /// will, also while a snapshot of the leader takes the place of everything.
+    pub(in crate::member) const fn is_durably_begun(&self) -> bool {
+        self.durably_begun
     }
 
     /// A restart would know that entries up to here are agreed.

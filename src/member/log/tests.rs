@@ -244,3 +244,29 @@ fn a_snapshot_that_rotted_is_refused() {
         LogRefused::Damaged { page, what }
     );
 }
+
+#[test]
+fn a_snapshot_of_the_leader_is_no_new_beginning() {
+    let last = LogEnd {
+        term: 3,
+        index: Index(50),
+    };
+    let mut file = File::new();
+    let mut log = file.run();
+    log.install(last, State::default().encode());
+    assert!(!log.is_durably_begun(), "it was blank");
+    file.write(&mut log);
+    assert!(log.is_durably_begun());
+
+    let mut file = File::new();
+    let mut log = file.run();
+    vote(&mut log, 1);
+    log.append(Command::Noop);
+    file.write(&mut log);
+    log.install(last, State::default().encode());
+    assert!(
+        log.is_durably_begun(),
+        "the old pages count until all is written"
+    );
+    assert!(file.run().is_durably_begun());
+}

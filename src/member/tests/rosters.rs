@@ -6,9 +6,11 @@ use super::cluster::CLUSTER;
 use crate::member::Canaries;
 use crate::member::core::{Core, CoreConfig};
 use crate::member::entry::{Command, Entry};
-use crate::member::io::{CoreEffect, CoreEvent, PulseSignal, Timing};
+use crate::member::io::{CoreEffect, CoreEvent, Member, PulseSignal, Timing};
+use crate::member::liveness::Liveness;
 use crate::member::log::{self, Birth, Geometry, Log};
 use crate::member::message::{Arrival, Envelope, LogEnd, Message, Outlook};
+use crate::member::state::State;
 use crate::types::{BootId, Incarnation, Index, LogId, NodeId, Time};
 
 const ME: NodeId = NodeId(0);
@@ -189,4 +191,29 @@ fn only_who_hears_this_run_is_believed_how_the_cluster_began() {
     says(&mut core, &Message::Outlook(told));
     assert_eq!(core.status(NOW).committed, Index(1));
     assert!(core.is_enrolled());
+}
+
+#[test]
+fn a_voter_that_is_a_member_is_told_that_it_is_heard() {
+    let member = |node, incarnation| Member {
+        node: NodeId(node),
+        incarnation,
+        boot: BootId(1),
+    };
+    let mut state = State::default();
+    let voters = (0..2).map(NodeId).collect();
+    let interval = std::time::Duration::from_millis(10);
+    let mut liveness = Liveness::new(member(0, RUN), voters, interval);
+    for node in [1, 2] {
+        let admit = Command::Admit(member(node, RUN));
+        state.apply(Index(1), &admit, &Canaries::default());
+        liveness.signal(PulseSignal::Heard {
+            node: NodeId(node),
+            incarnation: RUN,
+            boot: BootId(1),
+        });
+    }
+    let told = liveness.outlook(&state).arrivals;
+    let told: Vec<_> = told.iter().map(|it| (it.node, it.incarnation)).collect();
+    assert_eq!(told, [(NodeId(1), RUN)], "the learner is no news");
 }

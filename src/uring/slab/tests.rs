@@ -16,7 +16,14 @@ fn a_buffer_is_free_when_its_last_user_has_gone() {
 #[test]
 fn each_leaves_room_for_those_it_may_wait_for() {
     let mut slab = Slab::new().unwrap();
-    let users = [User::Client, User::Request, User::Sent, User::Disk];
+    let users = [
+        User::Client,
+        User::Request,
+        User::Changed,
+        User::Sent,
+        User::Late,
+        User::Disk,
+    ];
     let taken = users.map(|user| {
         let mut taken = 0;
         while slab.take(1 << 20, user).is_some() {
@@ -24,7 +31,7 @@ fn each_leaves_room_for_those_it_may_wait_for() {
         }
         taken
     });
-    assert_eq!(taken, [72, 6, 6, 12]);
+    assert_eq!(taken, [72, 6, 3, 3, 6, 6]);
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl Log {
         };
         assert!(writing.ticket == ticket, "one write at a time");
         self.durable = self.durable.max(writing.last);
+        self.durably_begun |= self.durable > Index(0);
         self.durable_ballot = writing.ballot;
         self.durable_incarnation = writing.incarnation;
         self.durable_base = writing.base;
