@@ -91,8 +91,11 @@ impl World {
             && record.in_sync().count() < before.in_sync().count()
         {
             // A replica may leave only when all others have flushed what was acknowledged with it:
-            // as good as a flush.
-            self.flushed_all();
+            // as good as a flush. Not so of a last copy whose flush failed, while the store of the one
+            // that leaves is gone: no client's flush succeeds any more either.
+            if !record.in_sync().any(|rest| self.has_failed(rest.node)) {
+                self.flushed_all();
+            }
             self.known.shrunk = self.now();
         }
         self.known.records.insert(entry, record);
