@@ -10,8 +10,8 @@
 //!   durable.
 //! - The superblock names a bitmap only after the pages are durable whose bits no intent stands for.
 //! - Ring records, and superblocks, are written one at a time; every page by one write at a time.
-//! - A store that has failed stays failed, over restarts too: the last thing that is written to it is
-//!   a superblock that says so.
+//! - A store that has failed a flush stays failed, over restarts too: the last thing that is written
+//!   to it is a superblock that says so.
 
 mod apply;
 mod bitmaps;
@@ -98,7 +98,7 @@ pub(super) struct Store {
     keep_held: bool,
     pub unstable: Unstable,
     pub windows: SessionWindows,
-    /// Metadata or a flush failed with this error, in this run or an earlier one: nothing can be
+    /// Something failed with this error in this run, or a flush in an earlier one: nothing can be
     /// promised any more.
     pub broken: Option<u16>,
     /// The disk is to keep that, or does already.
