@@ -24,8 +24,10 @@ pub struct Canaries {
     pub long_lease: bool,
     /// A voter acknowledges entries before they are durable.
     pub acknowledge_before_durable: bool,
-    /// A vote counts, and is told, before it is durable.
+    /// A vote counts, and is told, before it is durable (row 23).
     pub vote_before_durable: bool,
+    /// A vote counts for every run of its candidate (row 23).
+    pub vote_for_any_run: bool,
     /// A log that was made anew counts like the one that was lost.
     pub trust_any_log: bool,
     /// A voter whose log was made anew acknowledges heartbeats before it knows what it has promised.

@@ -2,7 +2,7 @@
 
 use super::{Core, waiting};
 use crate::member::io::CoreStatus;
-use crate::types::{NodeId, Time};
+use crate::types::{Index, NodeId, Time};
 
 impl Core {
     /// How things are, as this node knows it.
@@ -31,6 +31,21 @@ impl Core {
             store_faults: waiting::store_faults(self),
             at: now,
         }
+    }
+
+    /// The last entry that is agreed and has taken effect here.
+    #[must_use]
+    pub const fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// Checksum of an entry that has taken effect here: the same on all nodes. None if it has not, or
+    /// is not kept any more.
+    #[must_use]
+    pub fn entry_checksum(&self, index: Index) -> Option<u32> {
+        let entry = self.log.entry(index).filter(|_| index <= self.applied)?;
+        let bytes = postcard::to_stdvec(entry).ok()?;
+        Some(crc32fast::hash(&bytes))
     }
 
     /// Whether this node and at least a majority of the voters, with logs that count, hear each other.

@@ -18,6 +18,7 @@ const OFF: Canaries = Canaries {
     long_lease: false,
     acknowledge_before_durable: false,
     vote_before_durable: false,
+    vote_for_any_run: false,
     trust_any_log: false,
     acknowledge_unenrolled: false,
     double_vote: false,

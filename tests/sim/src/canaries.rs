@@ -57,6 +57,7 @@ canaries! {
         skip_reconcile
         reconcile_without_own_window
         restarted_replica_reports_nothing
+        oldest_piece_first
         trust_overwritten
         shrink_without_flush
         read_unacknowledged
@@ -76,6 +77,8 @@ canaries! {
         forget_promise_at_restart
         long_lease
         acknowledge_before_durable
+        vote_before_durable
+        vote_for_any_run
         double_vote
         trust_any_log
         acknowledge_unenrolled;

@@ -7,6 +7,7 @@ mod logs;
 mod losses;
 mod shrinks;
 mod takeovers;
+mod votes;
 mod windows;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -158,9 +159,12 @@ scenarios! {
     "17" takeovers::a_write_on_the_primary_only 1 restarted_replica_reports_nothing
     "18" losses::one_that_lost_power_stays 8 shrink_one_by_one
     "19" windows::overwritten_counts_as_applied 6 trust_overwritten
+    "20" windows::a_piece_brings_a_newer_change 6 oldest_piece_first
     "21" losses::flush_failed_unheard 6 forget_failed_store
     "22a" logs::a_lost_log_votes_again 6 trust_any_log
     "22b" logs::a_lost_log_keeps_an_old_lease 24 acknowledge_unenrolled
+    "23a" votes::a_vote_is_forgotten 12 vote_before_durable
+    "23b" votes::a_vote_for_the_run_before 12 vote_for_any_run
 }
 
 /// The first scenario in which an oracle notices these planted bugs.

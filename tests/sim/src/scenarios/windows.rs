@@ -6,6 +6,7 @@ use super::{Stage, is_in, is_out, others, same, witness};
 use crate::queue::{MICRO, MILLI};
 use crate::script::Script;
 use crate::world::event::Part;
+use crate::world::node::Health;
 
 /// A write takes effect, its answer does not get through, and another gateway reads it and writes
 /// there: taking effect again, it would undo the later one. Gives the first one's client.
@@ -102,5 +103,48 @@ pub(super) fn overwritten_counts_as_applied(stage: Stage) -> Result<(), String> 
     s.until("S2 serves", |world| world.primary() == Some(rest[1]))?;
     s.answer(write)?;
     s.is_read(client, 7)?;
+    s.finish()
+}
+
+/// O2 is on P and S1, not on S2, where an older change O1 of the same place is held as well. S1 takes
+/// over and dies as soon as its first piece of that place is on S2; S2 takes over, a client sees O2 and
+/// overwrites it, and O2 is sent again.
+pub(super) fn a_piece_brings_a_newer_change(stage: Stage) -> Result<(), String> {
+    let mut s = stage.set(3)?;
+    let (p, rest) = others(&s)?;
+    let gateway = witness(&s);
+    let first = s.client(gateway)?;
+    let other = s.client(rest[1])?;
+    s.written(first, 9)?;
+    s.written(other, 8)?;
+    // A write is slow on P's disk: nothing after it is stable.
+    s.world.nodes[usize::from(p.0)].health = Health::Stuck;
+    s.write(other, 8);
+    s.wait(MILLI);
+    s.world.nodes[usize::from(p.0)].health = Health::Well;
+    s.written(other, 7)?;
+    s.world.net.hold(p, rest[1], true);
+    let again = s.write(first, 7);
+    s.until("S1 has it", |world| !same(world, rest[0], rest[1], 7))?;
+    for node in [rest[0], rest[1]] {
+        s.world.net.hold(gateway, node, true);
+        s.world.net.hold(node, gateway, true);
+    }
+    s.wait(stage.after(MILLI));
+    s.world.crash(p, true);
+    s.until("S2 has it", |world| same(world, rest[0], rest[1], 7))?;
+    s.world.crash(rest[0], true);
+    // P votes, and says nothing of what it has.
+    s.world.plan_start(p, 0);
+    s.world.net.hold(p, rest[1], true);
+    s.until("S2 serves", |world| world.primary() == Some(rest[1]))?;
+    s.is_read(other, 7)?;
+    s.written(other, 7)?;
+    for node in [rest[0], rest[1]] {
+        s.world.net.hold(gateway, node, false);
+        s.world.net.hold(node, gateway, false);
+    }
+    s.answer(again)?;
+    s.is_read(other, 7)?;
     s.finish()
 }

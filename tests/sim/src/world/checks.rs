@@ -18,6 +18,8 @@ use crate::queue::{Instant, MILLI};
 pub struct Known {
     /// Views, by number.
     pub views: BTreeMap<u64, View>,
+    /// Checksums of the log's entries that have taken effect anywhere.
+    pub entries: BTreeMap<Index, u32>,
     /// The volume's records, by their newest entry.
     pub records: BTreeMap<Index, VolumeRecord>,
     /// Who was granted each term.
@@ -45,6 +47,27 @@ fn bit(bits: &Bits, at: u64) -> bool {
 }
 
 impl World {
+    /// A node's core has been stepped: what it has taken for agreed since is what all do.
+    pub(super) fn saw_entries(&mut self, node: NodeId) {
+        let this = &mut self.nodes[node.0 as usize];
+        let Some(run) = this.run.as_mut() else { return };
+        let applied = run.core.applied();
+        let news = run.applied.0 + 1..=applied.0;
+        run.applied = applied;
+        let mut other = None;
+        for index in news.map(Index) {
+            if let Some(sum) = run.core.entry_checksum(index)
+                && *self.known.entries.entry(index).or_insert(sum) != sum
+            {
+                other = other.or(Some(index));
+            }
+        }
+        if let Some(index) = other {
+            let text = format!("entry {index} of n{} is not the one that took effect elsewhere", node.0);
+            self.fail("log", text);
+        }
+    }
+
     /// A node was told of a record.
     pub(super) fn saw_record(&mut self, node: NodeId, record: VolumeRecord) {
         let entry = record.last_entry;

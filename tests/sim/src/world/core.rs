@@ -24,6 +24,7 @@ impl World {
             self.core_effect(node, effect);
         }
         self.core_effects = effects;
+        self.saw_entries(node);
         self.rewake(node, Part::Core);
     }
 
@@ -44,15 +45,16 @@ impl World {
         match io {
             CoreIo::Send { to, bytes } => {
                 for at in self.net.datagram(node, to, now).into_iter().flatten() {
-                    let Some(run) = self.node(to).run.as_ref() else {
-                        continue;
-                    };
-                    let place = self.place(to, run.number, Part::Core);
                     let happening = Happening::Core {
                         from: node,
                         bytes: bytes.clone(),
                     };
-                    self.queue.push(at, Event::At(place, happening));
+                    let datagram = Event::Datagram {
+                        to,
+                        part: Part::Core,
+                        happening,
+                    };
+                    self.queue.push(at, datagram);
                 }
             }
             CoreIo::Persist { ticket, pages } => {

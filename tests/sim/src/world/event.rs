@@ -100,6 +100,15 @@ pub enum Happening {
 pub enum Event {
     /// Something for a thread; nothing if that run is over.
     At(Place, Happening),
+    /// A datagram arrives, for the run that is there then.
+    Datagram {
+        /// At which node.
+        to: NodeId,
+        /// For which of its threads.
+        part: Part,
+        /// It.
+        happening: Happening,
+    },
     /// A link's end is looked at (whoever receives).
     Link(Arm),
     /// A link that has been cut for so long breaks.

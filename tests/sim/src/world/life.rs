@@ -8,7 +8,7 @@ use steadfast::engine::volume::Volume;
 use steadfast::member::io::{CoreEvent, DeathNotice, Timing};
 use steadfast::meta;
 use steadfast::meta::superblock::Superblock;
-use steadfast::types::{BootId, NodeId, StoreId, Term};
+use steadfast::types::{BootId, Index, NodeId, StoreId, Term};
 
 use super::event::{Event, Part, Place};
 use super::node::{Health, Node, Run};
@@ -208,6 +208,7 @@ impl World {
             told: steadfast::node::Told::default(),
             told_at: 0,
             stalled: false,
+            applied: Index(0),
             newest: (0, 0),
             log_free: 0,
         }));

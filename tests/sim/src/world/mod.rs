@@ -276,6 +276,16 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::At(place, happening) => self.happen_at(place, happening),
+            Event::Datagram {
+                to,
+                part,
+                happening,
+            } => {
+                if let Some(run) = self.node(to).run.as_ref() {
+                    let place = self.place(to, run.number, part);
+                    self.happen_at(place, happening);
+                }
+            }
             Event::Link(arm) => self.link_looked_at(arm),
             Event::LinkTimeout(link) => self.link_timed_out(link),
             Event::Connect { from, run, to } => self.connects(from, run, to),

@@ -7,7 +7,7 @@ use steadfast::engine::volume::Volume;
 use steadfast::member::core::Core;
 use steadfast::member::pulse::Pulse;
 use steadfast::node::Told;
-use steadfast::types::{BootId, Extent, Incarnation, Lease, NodeId, StoreId, Time};
+use steadfast::types::{BootId, Extent, Incarnation, Index, Lease, NodeId, StoreId, Time};
 
 use super::clients::Pending;
 use super::event::{Happening, Part};
@@ -168,6 +168,8 @@ pub struct Run {
     pub told_at: Instant,
     /// Whether the pulse has been told that the data path is stuck.
     pub stalled: bool,
+    /// Last entry of the log that has taken effect.
+    pub applied: Index,
     /// Newest record and view, to check that they come in order.
     pub newest: (u64, u64),
 }

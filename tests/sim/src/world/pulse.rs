@@ -89,12 +89,12 @@ impl World {
     pub(super) fn pulse_datagram(&mut self, from: NodeId, to: NodeId, bytes: &[u8]) {
         let now = self.now();
         for at in self.net.datagram(from, to, now).into_iter().flatten() {
-            let Some(run) = self.node(to).run.as_ref() else {
-                continue;
+            let datagram = Event::Datagram {
+                to,
+                part: Part::Pulse,
+                happening: Happening::Pulse(bytes.to_vec()),
             };
-            let place = self.place(to, run.number, Part::Pulse);
-            let happening = Happening::Pulse(bytes.to_vec());
-            self.queue.push(at, Event::At(place, happening));
+            self.queue.push(at, datagram);
         }
     }
 
