@@ -30,15 +30,7 @@ impl Store {
         self.write_next_superblock(DiskUse::Superblock, out);
     }
 
-    /// Asks the disk, once, to keep that the store has failed. `generation` stays as it is: nothing
-    /// that waits for a superblock may take this one for it.
-    pub(super) fn write_failed_mark(&mut self, out: &mut Effects) {
-        if self.generation_writing.is_none() && std::mem::take(&mut self.mark_wanted) {
-            self.write_next_superblock(DiskUse::FailedMark, out);
-        }
-    }
-
-    fn write_next_superblock(&mut self, what: DiskUse, out: &mut Effects) {
+    pub(super) fn write_next_superblock(&mut self, what: DiskUse, out: &mut Effects) {
         let generation = self.generation + 1;
         Superblock {
             cluster: self.cluster,

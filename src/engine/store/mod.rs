@@ -17,6 +17,7 @@ mod apply;
 mod bitmaps;
 mod clearing;
 mod compare;
+mod failure;
 mod intents;
 mod mark;
 mod meta;
@@ -29,6 +30,7 @@ pub(super) use apply::{Job, Owner};
 use bitmaps::Bitmaps;
 use clearing::Clearing;
 pub(super) use compare::Compare;
+use failure::FailedMark;
 use intents::Intents;
 pub(super) use mark::Begin;
 use page::Pages;
@@ -42,11 +44,6 @@ use super::windows::SessionWindows;
 use crate::meta::recovered::{Bits, Layout, Recovered};
 use crate::meta::{PageBytes, layout};
 use crate::types::{Extent, Index, NodeId, Seq, StoreId, Term, VolumeId};
-
-/// No room on the device, or no more of it for this user; no memory.
-const ENOSPC: u16 = 28;
-const EDQUOT: u16 = 122;
-const ENOMEM: u16 = 12;
 
 /// Who asked for a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,10 +98,7 @@ pub(super) struct Store {
     /// Something failed with this error in this run, or a flush in an earlier one: nothing can be
     /// promised any more.
     pub broken: Option<u16>,
-    /// The disk is to keep that, or does already.
-    mark_asked: bool,
-    /// The disk has not been asked yet.
-    mark_wanted: bool,
+    failed_mark: FailedMark,
     cluster: u128,
     volume: VolumeId,
     node: NodeId,
@@ -155,8 +149,10 @@ impl Store {
             unstable: Unstable::new(blank),
             windows: SessionWindows::new(blank),
             broken: recovered.failed.filter(|_| !canaries.forget_failed_store),
-            mark_asked: recovered.failed.is_some(),
-            mark_wanted: false,
+            failed_mark: match recovered.failed {
+                Some(_) => FailedMark::Asked,
+                None => FailedMark::None,
+            },
             cluster: recovered.cluster,
             volume: recovered.volume,
             node: recovered.node,
@@ -374,37 +370,6 @@ impl Store {
                 });
             }
         }
-    }
-
-    /// A write of metadata has failed: nothing more is promised. Never retried, in a later run
-    /// neither, if the disk takes the mark, for with the write a flush has failed; but one that found
-    /// no room has not come so far.
-    pub(super) fn fail(&mut self, errno: u16, out: &mut Effects) {
-        if matches!(errno, ENOSPC | EDQUOT | ENOMEM) {
-            self.break_down(errno, out);
-        } else {
-            self.fail_for_good(errno, out);
-        }
-    }
-
-    /// A flush has failed: it may have dropped what it was about, and the next one would succeed
-    /// without it.
-    fn fail_for_good(&mut self, errno: u16, out: &mut Effects) {
-        self.break_down(errno, out);
-        if !std::mem::replace(&mut self.mark_asked, true) {
-            self.mark_wanted = true;
-            self.write_failed_mark(out);
-        }
-    }
-
-    /// Nothing more is promised in this run, as what is on the disk is not what was asked for. Data
-    /// that could not be read or written has lost nothing else, and an intent tells of it: a later
-    /// run may go on.
-    pub fn break_down(&mut self, errno: u16, out: &mut Effects) {
-        assert!(errno != 0);
-        self.broken.get_or_insert(errno);
-        self.fail_waiting(errno, out);
-        self.end_flushes();
     }
 }
 

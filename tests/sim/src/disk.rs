@@ -8,8 +8,13 @@
 //! a metadata page in flight may be cut off between two sectors. A killed process loses nothing that it
 //! submitted, but it may land much later: until then the store is locked.
 
+mod loss;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+use loss::torn;
+pub use loss::torn_anywhere;
 
 use crate::random::Random;
 
@@ -94,18 +99,6 @@ pub struct Disk {
 fn slice(page: &Page) -> &[u8; PAGE] {
     const ZERO: &[u8; PAGE] = &[0; PAGE];
     page.as_ref().map_or(ZERO, |page| page)
-}
-
-/// Each sector of `old` or `new`.
-fn torn(old: &Page, new: &Page, random: &mut Random) -> Page {
-    let mut mixed = *slice(old);
-    let coins = random.draw();
-    for (sector, bytes) in mixed.chunks_exact_mut(SECTOR).enumerate() {
-        if coins >> sector & 1 == 1 {
-            bytes.copy_from_slice(&slice(new)[sector * SECTOR..(sector + 1) * SECTOR]);
-        }
-    }
-    Some(Rc::new(mixed))
 }
 
 impl Disk {
@@ -356,163 +349,7 @@ impl Disk {
             false
         });
     }
-
-    /// The process that submitted them is gone; gives the jobs that will still land.
-    pub fn orphan(&mut self) -> Vec<u64> {
-        self.flying
-            .retain(|_, flight| !matches!(flight.job, Job::Read { .. } | Job::Flush));
-        for flight in self.flying.values_mut() {
-            flight.orphan = true;
-        }
-        self.flying.keys().copied().collect()
-    }
-
-    /// Whether anything of a dead process is still to land.
-    #[must_use]
-    pub fn locked(&self) -> bool {
-        self.flying.values().any(|flight| flight.orphan)
-    }
-
-    /// How many pages are not durable.
-    #[must_use]
-    pub fn volatile(&self) -> usize {
-        self.dirty.len()
-    }
-
-    /// The machine lost its power.
-    pub fn power_loss(&mut self, random: &mut Random) {
-        for flight in std::mem::take(&mut self.flying).into_values() {
-            match flight.job {
-                Job::Write { page, bytes } => {
-                    for (at, bytes) in bytes.chunks_exact(PAGE).enumerate() {
-                        let bytes: [u8; PAGE] = bytes.try_into().expect("whole pages");
-                        self.store(page + at as u32, Some(Rc::new(bytes)), true, random);
-                    }
-                }
-                Job::Zero { page, count } => {
-                    for at in page..page + count {
-                        self.store(at, None, true, random);
-                    }
-                }
-                Job::Meta { page, bytes } => {
-                    let old = self.live[page as usize].clone();
-                    let new = torn_anywhere(&old, &bytes, random);
-                    self.settle(page, Some(new));
-                }
-                Job::Read { .. } | Job::Flush => {}
-            }
-        }
-        let dropped = std::mem::take(&mut self.dropped);
-        let dirty = std::mem::take(&mut self.dirty);
-        for page in dirty.into_keys().chain(dropped) {
-            let at = page as usize;
-            let kept = torn(&self.stable[at], &self.live[at], random);
-            self.settle(page, kept);
-        }
-    }
-}
-
-/// A page whose writing was interrupted: nothing, everything, some sectors or the first ones.
-#[must_use]
-pub fn torn_anywhere(old: &Page, new: &Rc<[u8; PAGE]>, random: &mut Random) -> Rc<[u8; PAGE]> {
-    match random.below(4) {
-        0 => old.clone().unwrap_or_else(|| Rc::new([0; PAGE])),
-        1 => Rc::clone(new),
-        2 => torn(old, &Some(Rc::clone(new)), random).expect("a page"),
-        _ => {
-            let mut mixed = *slice(old);
-            let cut = random.index(PAGE / SECTOR) * SECTOR;
-            mixed[..cut].copy_from_slice(&new[..cut]);
-            Rc::new(mixed)
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(disk: &mut Disk, page: u32, byte: u8, random: &mut Random) {
-        let job = Job::Write {
-            page,
-            bytes: Rc::new(vec![byte; PAGE]),
-        };
-        let number = disk.submit(job, 0);
-        disk.finish(number, random).unwrap();
-    }
-
-    #[test]
-    fn flushed_pages_survive_and_others_tear() {
-        let mut torn_pages = 0;
-        for seed in 0..100 {
-            let mut random = Random::new(seed);
-            let mut disk = Disk::new(8);
-            write(&mut disk, 1, 1, &mut random);
-            let flush = disk.submit(Job::Flush, 0);
-            write(&mut disk, 1, 2, &mut random);
-            write(&mut disk, 2, 2, &mut random);
-            disk.finish(flush, &mut random).unwrap();
-            disk.power_loss(&mut random);
-            assert!(disk.page(1).iter().all(|b| *b == 1 || *b == 2));
-            for sector in disk.page(1).chunks_exact(SECTOR) {
-                assert!(sector.iter().all(|b| *b == sector[0]), "sectors are whole");
-            }
-            assert!(disk.page(2).iter().all(|b| *b == 0 || *b == 2));
-            torn_pages += u32::from(disk.page(1).iter().any(|b| *b != disk.page(1)[0]));
-        }
-        assert!(torn_pages > 30);
-    }
-
-    #[test]
-    fn a_flush_never_takes_a_newer_version_back() {
-        for seed in 0..200 {
-            let mut random = Random::new(seed);
-            let mut disk = Disk::new(8);
-            write(&mut disk, 1, 1, &mut random);
-            let first = disk.submit(Job::Flush, 0);
-            write(&mut disk, 1, 2, &mut random);
-            let second = disk.submit(Job::Flush, 0);
-            write(&mut disk, 1, 3, &mut random);
-            disk.finish(second, &mut random).unwrap();
-            disk.finish(first, &mut random).unwrap();
-            disk.power_loss(&mut random);
-            assert!(disk.page(1).iter().all(|b| *b == 2 || *b == 3));
-        }
-    }
-
-    #[test]
-    fn what_a_failed_flush_drops_no_later_one_covers() {
-        let mut lost = 0;
-        for seed in 0..200 {
-            let mut random = Random::new(seed);
-            let mut disk = Disk::new(8);
-            write(&mut disk, 1, 1, &mut random);
-            for errno in [5, 0] {
-                let flush = disk.submit(Job::Flush, errno);
-                disk.finish(flush, &mut random).unwrap();
-            }
-            assert_eq!(disk.page(1)[0], 1, "it is read all the same");
-            disk.power_loss(&mut random);
-            lost += u32::from(disk.page(1).contains(&0));
-        }
-        assert!(lost > 50 && lost < 200, "{lost}");
-    }
-
-    #[test]
-    fn a_dead_process_locks_the_store_until_its_last_write_landed() {
-        let mut random = Random::new(3);
-        let mut disk = Disk::new(8);
-        let job = Job::Write {
-            page: 3,
-            bytes: Rc::new(vec![7; PAGE]),
-        };
-        disk.submit(job, 0);
-        disk.submit(Job::Read { page: 0, count: 1 }, 0);
-        let orphans = disk.orphan();
-        assert_eq!(orphans.len(), 1);
-        assert!(disk.locked());
-        assert_eq!(disk.finish(orphans[0], &mut random), None);
-        assert!(!disk.locked());
-        assert_eq!(disk.page(3)[0], 7);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! own thread, with clocks of their own, carrying signals in order with random delays. One seed is
 //! one run.
 
+mod agreed;
 mod ambush;
 mod answers;
 pub mod checks;
