@@ -95,6 +95,8 @@ pub struct Canaries {
     pub keep_old_link_frames: bool,
     /// A gateway sends requests that overlap others that are not answered (row 12).
     pub send_overlapping: bool,
+    /// A gateway that loses its primary does not send again what was not answered.
+    pub forget_unanswered: bool,
     /// Session windows forget what is stable (row 12).
     pub prune_window_at_stable: bool,
     /// A replica that is taken up, or grows, is not handed the session windows (row 12).

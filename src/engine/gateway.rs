@@ -33,6 +33,7 @@ use pieces::Pieces;
 use route::Route;
 use session::{Promises, Session};
 
+use super::config::Canaries;
 use super::io::{Buf, ClientId, Effect, Effects, LinkId, Tag};
 use crate::record::VolumeRecord;
 use crate::types::{Extent, Incarnation, Index, NodeId, SessionId, Term, Time};
@@ -52,8 +53,8 @@ pub struct GatewayConfig {
     pub link_retry: Duration,
     /// Between proposals to open a session.
     pub propose_every: Duration,
-    /// Overlapping requests are not held back. Against the rules: for a self-test.
-    pub send_overlapping: bool,
+    /// Rules to break.
+    pub canaries: Canaries,
 }
 
 /// A piece for this node's primary.
@@ -107,7 +108,7 @@ impl Gateway {
         Self {
             config,
             clients: Vec::with_capacity(16),
-            pieces: Pieces::new(config.send_overlapping),
+            pieces: Pieces::new(config.canaries.send_overlapping),
             session: None,
             sessions_begun: 0,
             promises: Promises::default(),

@@ -90,7 +90,7 @@ impl Volume {
             incarnation: config.incarnation,
             link_retry: config.timing.link_retry,
             propose_every: config.timing.propose_every,
-            send_overlapping: config.canaries.send_overlapping,
+            canaries: config.canaries,
         });
         Self {
             store: store.map(|recovered| Store::new(recovered, config.canaries)),

@@ -126,7 +126,7 @@ impl Gateway {
             None => self.wants(peer),
         };
         if ours {
-            self.pieces.take_back();
+            self.take_back();
             self.wait(now, peer);
             self.update(now, out);
         }
@@ -233,11 +233,18 @@ impl Gateway {
     pub(super) fn leave(&mut self, out: &mut Effects) {
         if let Some(link) = self.route.link() {
             out.push(Effect::Close { link });
-            self.pieces.take_back();
+            self.take_back();
         }
         if self.route != Route::Local {
             self.route = Route::None;
             self.silent = None;
+        }
+    }
+
+    /// What was sent and not answered is sent again by the next way.
+    fn take_back(&mut self) {
+        if !self.config.canaries.forget_unanswered {
+            self.pieces.take_back();
         }
     }
 

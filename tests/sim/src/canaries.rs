@@ -52,6 +52,7 @@ canaries! {
         skip_peer_flush
         keep_old_link_frames
         send_overlapping
+        forget_unanswered
         prune_window_at_stable
         skip_window_handover
         skip_reconcile

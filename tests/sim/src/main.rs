@@ -1,5 +1,6 @@
 //! The simulator's command line.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -219,10 +220,11 @@ fn replay(seed: u64, brief: bool, canary: Option<&str>) -> bool {
 fn find_canaries(base: u64, schedules: u64, jobs: usize, only: Option<&str>) -> bool {
     println!("seeds from {base:x}");
     println!(
-        "{:<34} {:>9}  {:<14} {:<17} scenario",
-        "planted bug", "schedules", "found by", "seed"
+        "{:<34} {:>9}  {:<14} {:<17} {:<42} found by",
+        "planted bug", "schedules", "found by", "seed", "named schedule"
     );
     let mut good = true;
+    let mut oracles: BTreeMap<String, u32> = BTreeMap::new();
     for canary in canaries::ALL {
         if only.is_some_and(|only| only != canary.name) {
             continue;
@@ -243,18 +245,33 @@ fn find_canaries(base: u64, schedules: u64, jobs: usize, only: Option<&str>) -> 
         let summary = runner::run_many(plan, canary.planted(), |_| {});
         let found = summary.failed.first();
         let oracle = found.and_then(|outcome| outcome.violation.as_ref());
+        let (name, by) = named.unwrap_or(("-", "-".to_owned()));
         println!(
-            "{:<34} {:>9}  {:<14} {:<17} {}",
+            "{:<34} {:>9}  {:<14} {:<17} {:<42} {}",
             canary.name,
-            summary.runs,
+            if found.is_some() {
+                summary.runs.to_string()
+            } else {
+                format!(">{}", summary.runs)
+            },
             oracle.map_or("-", |v| v.oracle),
             found.map_or_else(|| "-".to_owned(), |outcome| format!("{:x}", outcome.seed)),
-            named.unwrap_or("-"),
+            name,
+            by,
         );
-        if found.is_none() && named.is_none() {
+        if found.is_none() && name == "-" {
             good = false;
             println!("{:<34} NOT FOUND", "");
         }
+        for oracle in oracle.map(|v| v.oracle).into_iter().chain([by.as_str()]) {
+            *oracles.entry(oracle.to_owned()).or_default() += 1;
+        }
+    }
+    println!();
+    for oracle in runner::ORACLES {
+        let found = oracles.get(*oracle).copied().unwrap_or(0);
+        println!("{found:>4} finds by oracle: {oracle}");
+        good &= found > 0 || only.is_some();
     }
     good
 }

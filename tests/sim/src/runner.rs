@@ -15,6 +15,18 @@ use crate::world::{Planted, Violation, World};
 /// One of so many runs is run twice, to see that it is the same run.
 const TWICE: u64 = 100;
 
+/// The oracles that planted bugs have to be noticed by, each at least once.
+pub const ORACLES: &[&str] = &[
+    "linearizable",
+    "write intent",
+    "equal at rest",
+    "one primary",
+    "views",
+    "log",
+    "power",
+    "progress",
+];
+
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {

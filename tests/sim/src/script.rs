@@ -66,7 +66,8 @@ impl Script {
     /// # Errors
     /// There is none.
     pub fn primary(&self) -> Result<NodeId, String> {
-        self.world.primary().ok_or_else(|| "no primary".to_owned())
+        let primary = self.world.primary();
+        primary.ok_or_else(|| format!("{NEVER}a primary"))
     }
 
     /// A client at a node, connected.
@@ -90,9 +91,18 @@ impl Script {
 
     /// Asks to write a block.
     pub fn write(&mut self, client: usize, block: u64) -> Asked {
+        self.change(client, block, false)
+    }
+
+    /// Asks to write a block durably.
+    pub fn write_through(&mut self, client: usize, block: u64) -> Asked {
+        self.change(client, block, true)
+    }
+
+    fn change(&mut self, client: usize, block: u64, fua: bool) -> Asked {
         let change = Ask::Change {
             change: Change::Write,
-            fua: false,
+            fua,
         };
         self.ask(client, change, blocks(block, 1))
     }

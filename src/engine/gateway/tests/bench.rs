@@ -21,7 +21,7 @@ impl Bench {
                 incarnation: Incarnation(7),
                 link_retry: Duration::from_millis(10),
                 propose_every: Duration::from_millis(30),
-                send_overlapping: false,
+                canaries: Canaries::default(),
             }),
             now: Time(1_000),
             out: Vec::new(),

@@ -2,7 +2,7 @@
 
 use steadfast::types::NodeId;
 
-use super::{Stage, others, witness};
+use super::{Stage, others, status, witness};
 use crate::options::Options;
 use crate::queue::{MICRO, MILLI};
 use crate::world::World;
@@ -18,10 +18,7 @@ fn join(world: &mut World, a: NodeId, b: NodeId) {
 }
 
 fn leader(world: &World, node: NodeId) -> Option<NodeId> {
-    let now = world.now();
-    let node = world.node(node);
-    let run = node.run.as_ref()?;
-    run.core.status(node.now(now)).leader
+    status(world, node)?.leader
 }
 
 /// While the witness W is cut off, A is elected with the vote of B. B loses its log, and with W, which

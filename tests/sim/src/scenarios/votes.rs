@@ -1,24 +1,24 @@
 //! Votes that count for less, or are remembered for less long, than whoever gave them believes.
 
-use steadfast::member::io::CoreStatus;
-use steadfast::types::NodeId;
+use steadfast::types::{Index, NodeId};
 
-use super::{Stage, others, witness};
+use super::{Stage, others, status, witness};
 use crate::options::Options;
 use crate::queue::{MICRO, MILLI};
-use crate::script::Script;
+use crate::script::{NEVER, Script};
 use crate::world::World;
 use crate::world::event::Part;
 
-fn status(world: &World, node: NodeId) -> Option<CoreStatus> {
-    let now = world.now();
-    let node = world.node(node);
-    let run = node.run.as_ref()?;
-    Some(run.core.status(node.now(now)))
-}
-
 fn term(world: &World, node: NodeId) -> u64 {
     status(world, node).map_or(0, |status| status.term)
+}
+
+/// Who leads, as it knows itself.
+fn leader(s: &Script) -> Result<NodeId, String> {
+    let leads =
+        |node: &NodeId| status(&s.world, *node).is_some_and(|status| status.leader == Some(*node));
+    let leader = (0..3).map(NodeId).find(leads);
+    leader.ok_or_else(|| format!("{NEVER}a leader"))
 }
 
 /// A pair and a witness whose logs are slow to be durable.
@@ -67,20 +67,15 @@ pub(super) fn a_vote_is_forgotten(stage: Stage) -> Result<(), String> {
 /// is late. Did it count, A would lead without the entry.
 pub(super) fn a_vote_for_the_run_before(stage: Stage) -> Result<(), String> {
     let mut s = slow_logs(stage)?;
-    let leads = |world: &World, node: NodeId| {
-        status(world, node).is_some_and(|status| status.leader == Some(node))
+    let leader = leader(&s)?;
+    // The lower number stands first.
+    let (a, v) = match leader.0 {
+        0 => (NodeId(1), NodeId(2)),
+        1 => (NodeId(0), NodeId(2)),
+        _ => (NodeId(0), NodeId(1)),
     };
-    let voters = (0..3).map(NodeId);
-    let leader = voters.clone().find(|&node| leads(&s.world, node));
-    let leader = leader.ok_or("nobody leads")?;
-    let mut rest = voters.filter(|&node| node != leader);
-    let (Some(a), Some(v)) = (rest.next(), rest.next()) else {
-        return Err("three voters".to_owned());
-    };
-    let (end, old) = {
-        let status = status(&s.world, leader).ok_or("it runs")?;
-        (status.last, status.term)
-    };
+    let end = status(&s.world, leader).map_or(Index(0), |status| status.last);
+    let old = term(&s.world, leader);
     let began = s.world.now();
     let wake = 40 * MILLI;
     s.world.stop(a, &[Part::Core], wake);
@@ -111,6 +106,51 @@ pub(super) fn a_vote_for_the_run_before(stage: Stage) -> Result<(), String> {
     s.wait(counted.saturating_sub(s.world.now()));
     s.world.mend(a, v);
     s.wait(30 * MILLI);
+    s.world.plan_start(leader, 0);
+    s.wait(100 * MILLI);
+    s.finish()
+}
+
+/// P and S do not hear each other, and W votes for one of them only, though both ask in the same term.
+pub(super) fn one_voter_two_candidates(stage: Stage) -> Result<(), String> {
+    let mut s = slow_logs(stage)?;
+    let (p, rest) = others(&s)?;
+    let standby = rest[0];
+    s.world.cut(p, standby);
+    s.world.cut(standby, p);
+    let all = [p, standby, witness(&s)];
+    for node in all {
+        s.world.power_off(node);
+    }
+    for node in all {
+        s.world.plan_start(node, 0);
+    }
+    s.wait(80 * MILLI);
+    s.world.mend(p, standby);
+    s.world.mend(standby, p);
+    s.finish()
+}
+
+/// All lose their power right when an entry has been agreed, and the leader comes back last.
+pub(super) fn agreed_and_not_durable(stage: Stage) -> Result<(), String> {
+    let mut s = slow_logs(stage)?;
+    let leader = leader(&s)?;
+    let end = status(&s.world, leader).map_or(Index(0), |status| status.last);
+    let voters = (0..3).map(NodeId);
+    // They get it when the leader has it.
+    let late = s.world.now() + 12 * MILLI;
+    for node in voters.clone() {
+        s.world.net.clog(leader, node, late);
+    }
+    s.world.add_client(leader);
+    s.until("the entry is agreed", |world| {
+        status(world, leader).is_some_and(|status| status.committed > end)
+    })?;
+    voters.clone().for_each(|node| s.world.power_off(node));
+    for node in voters.filter(|node| *node != leader) {
+        s.world.plan_start(node, 0);
+    }
+    s.wait(200 * MILLI);
     s.world.plan_start(leader, 0);
     s.wait(100 * MILLI);
     s.finish()
