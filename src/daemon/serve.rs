@@ -1,6 +1,7 @@
 //! The control interface while the daemon runs, and the handover when it is asked to stop.
 
 use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use config::Config;
@@ -11,9 +12,12 @@ use super::stopped::Stopped;
 use super::wake::Post;
 use crate::api::handle::{ControlHandle, ControlSeat};
 use crate::api::server;
+use crate::uring::{Handle, Input};
 
 /// How long a stop waits for the volumes to be handed over to other nodes.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(5);
+/// And then for what clients have asked to be answered.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Serves the control interface until a signal asks the daemon to stop, or the core has ended.
 pub(super) fn serve(
@@ -22,6 +26,7 @@ pub(super) fn serve(
     control: &ControlHandle,
     seat: ControlSeat,
     post: &Post<CoreInput>,
+    reactor: &Handle,
     core_ended: tokio::sync::oneshot::Receiver<()>,
 ) -> Result<(), Stopped> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,8 +65,26 @@ pub(super) fn serve(
         {
             tracing::warn!("stopping although this node is still primary");
         }
+        drain(reactor).await;
         Ok(())
     })
+}
+
+/// Sees this node's NBD clients off: what they have asked is answered, by the next primary perhaps, and
+/// they are disconnected without having to guess. What waits for longer may be sent again by whoever
+/// connects again.
+async fn drain(reactor: &Handle) {
+    let until = tokio::time::Instant::now() + DRAIN_PATIENCE;
+    reactor.send(Input::Drain);
+    while tokio::time::Instant::now() < until {
+        let (ask, answer) = mpsc::channel();
+        reactor.send(Input::Query(ask));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if answer.try_recv().is_ok_and(|figures| figures.clients == 0) {
+            return;
+        }
+    }
+    tracing::warn!("stopping although NBD clients wait for answers");
 }
 
 /// Gives the volumes that this node serves to other in-sync nodes, as far as there are any.

@@ -136,7 +136,7 @@ pub fn run(config: &Config, mut options: DaemonOptions) -> Result<(), Stopped> {
         })
         .map_err(|error| Stopped::crash("core", error))?;
 
-    let served = serve(config, api, &control, seat, &post, core_ended);
+    let served = serve(config, api, &control, seat, &post, &handle, core_ended);
     post.send(CoreInput::Stop);
     let ended = core_thread.join();
     handle.send(Input::Stop);

@@ -42,6 +42,7 @@ impl Pass {
         // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
         let socket = unsafe { OwnedFd::from_raw_fd(socket as i32) };
         match self.listeners[listener as usize].purpose {
+            Purpose::Client if self.draining => drop(socket),
             Purpose::Link => self.link_called(socket),
             Purpose::Client => self.client_came(socket),
         }
@@ -228,6 +229,22 @@ impl Pass {
                 self.end_client(slot);
             } else {
                 self.watch(deadline);
+            }
+        }
+    }
+
+    /// Takes nothing more from any client, and closes each when it has its answers.
+    pub(super) fn drain_clients(&mut self) {
+        self.draining = true;
+        for slot in 0..self.clients.end() {
+            let Some(client) = self.clients.get_mut(slot) else {
+                continue;
+            };
+            if client.leave() {
+                // Closed when it has nothing more to get: at once, perhaps.
+                self.client_sends(slot);
+            } else {
+                self.end_client(slot);
             }
         }
     }

@@ -34,6 +34,7 @@ impl Pass {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.figures());
                 }
+                Input::Drain => self.drain_clients(),
                 Input::Stop => self.stopping = true,
             }
         }

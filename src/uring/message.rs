@@ -18,6 +18,9 @@ pub enum Input {
     Volume(ToVolume),
     /// Answers with the reactor's figures.
     Query(Sender<Figures>),
+    /// Take nothing more from NBD clients, and close each connection as soon as it has its answers:
+    /// before the end, so that nobody has to guess what became of a request.
+    Drain,
     /// End `Reactor::run`: no answer leaves after this, disk operations in flight are waited for.
     Stop,
 }

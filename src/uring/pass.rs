@@ -81,6 +81,8 @@ pub(super) struct Pass {
     failed_listeners: Vec<u32>,
     /// Somebody may be waiting for an answer that the lease does not cover.
     lapsed: bool,
+    /// NBD clients are being seen off.
+    pub(super) draining: bool,
     pub(super) stopping: bool,
 }
 

@@ -75,6 +75,8 @@ pub(super) struct Client {
     text: Vec<u8>,
     writing: Option<Writing>,
     skipping: Option<Skipping>,
+    /// Nothing is taken from it after the payload that is coming.
+    leaving: bool,
     unanswered: u32,
     /// Bytes of data in the answers that are still to be given.
     promised: usize,
@@ -101,6 +103,7 @@ impl Client {
             text,
             writing: None,
             skipping: None,
+            leaving: false,
             unanswered: 0,
             promised: 0,
             listed: false,
@@ -187,6 +190,10 @@ impl Client {
     ) -> Option<Wants> {
         if let Some(writing) = self.writing {
             return self.write(writing, kit, requests, volume);
+        }
+        if self.leaving {
+            self.life = Life::Ending;
+            return Some(Wants::Nothing);
         }
         if self.skipping.is_some() {
             return self.skip(transmission);
@@ -277,6 +284,16 @@ impl Client {
             self.reply(transmission, request.command, request.cookie, errno);
         }
         requests.data(answer, |buf, at, len| self.outbound.data(buf, at, len));
+    }
+
+    /// Takes no more requests; what was asked is still answered. False where nothing can have been
+    /// asked yet.
+    pub(super) fn leave(&mut self) -> bool {
+        self.leaving = true;
+        if self.writing.is_none() && self.life == Life::Open {
+            self.life = Life::Ending;
+        }
+        matches!(self.phase, Phase::Open(_))
     }
 
     /// Whether it has got everything that it is still to get.

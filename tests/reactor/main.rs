@@ -2,6 +2,7 @@
 //! that mean harm. No membership core: see `paper`.
 
 mod buffers;
+mod drain;
 mod foreign;
 mod hostile;
 mod lease;

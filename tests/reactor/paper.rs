@@ -271,6 +271,11 @@ impl Nodes {
         self.paper.lock().expect("no test panics with it").refused
     }
 
+    /// Tells a node's reactor something.
+    pub fn tell(&self, node: usize, input: Input) {
+        self.handles[node].send(input);
+    }
+
     /// What a node is doing.
     pub fn figures(&self, node: usize) -> Figures {
         let (ask, answer) = std::sync::mpsc::channel();

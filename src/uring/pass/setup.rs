@@ -120,6 +120,7 @@ impl Pass {
             housekeeping_at: Time::MAX,
             failed_listeners: Vec::new(),
             lapsed: false,
+            draining: false,
             stopping: false,
         })
     }
