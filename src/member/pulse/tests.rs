@@ -137,6 +137,35 @@ fn what_was_heard_before_keeps_nobody_alive() {
     );
 }
 
+#[test]
+fn an_acknowledgement_of_another_configuration_keeps_no_lease_alive() {
+    let now = Time(1_000_000_000);
+    let mut this = pulse(ME, 1, now);
+    let mut out = Vec::new();
+    this.step(now, PulseEvent::Tick, &mut out);
+    let sequence = this.heartbeat(OTHER).sequence;
+    let mut told = |configuration| {
+        let datagram = PulseDatagram::Acknowledgement(Acknowledgement {
+            from: OTHER,
+            incarnation: Incarnation(1),
+            to: ME,
+            to_incarnation: Incarnation(1),
+            sequence,
+            configuration,
+        });
+        out.clear();
+        this.step(now, PulseEvent::Datagram(&datagram), &mut out);
+        (this.lease().until, out.len())
+    };
+    // What comes after the change of voters, and what is left from before it.
+    for another in [2, 0, u64::MAX] {
+        assert_eq!(told(another), (Time::ZERO, 0), "of {another}");
+    }
+    // The same in every other word: with this node's own it is two of three.
+    let lease = Timing::every(ms(10)).lease;
+    assert_eq!(told(1), (now.after(lease), 1));
+}
+
 /// A number, now and then an enormous one.
 fn number(random: &mut Random) -> u64 {
     match random.below(6) {
