@@ -60,7 +60,22 @@ pub fn run(file: &Path, config: &Config, options: Options) -> io::Result<u8> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let daemon = Daemon {
+        let daemon = Daemon::of(file)?;
+        Supervisor::new(config, daemon, options)?.run().await
+    })
+}
+
+/// What is started.
+struct Daemon {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    restart_delay: Duration,
+}
+
+impl Daemon {
+    /// This program, with this configuration and this process as its parent.
+    fn of(file: &Path) -> io::Result<Self> {
+        Ok(Self {
             program: std::env::current_exe()?,
             arguments: vec![
                 "node".into(),
@@ -71,16 +86,8 @@ pub fn run(file: &Path, config: &Config, options: Options) -> io::Result<u8> {
                 std::path::absolute(file)?.into(),
             ],
             restart_delay: RESTART_DELAY,
-        };
-        Supervisor::new(config, daemon, options)?.run().await
-    })
-}
-
-/// What is started.
-struct Daemon {
-    program: PathBuf,
-    arguments: Vec<OsString>,
-    restart_delay: Duration,
+        })
+    }
 }
 
 struct Supervisor {

@@ -18,8 +18,14 @@ fn configuration() -> (Config, UdpSocket) {
     (config, peer)
 }
 
-/// Runs this shell script as the daemon until the parent gives up; none if it does not.
+/// Runs this shell script as the daemon until the parent gives up; none if it does not. It is
+/// started again after a moment: most tests need no more.
 fn supervise(config: &Config, script: &str) -> Option<u8> {
+    supervise_after(Duration::from_millis(1), config, script)
+}
+
+/// The same with this pause before the script is started again.
+fn supervise_after(restart_delay: Duration, config: &Config, script: &str) -> Option<u8> {
     let _alone = allowed();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -29,7 +35,7 @@ fn supervise(config: &Config, script: &str) -> Option<u8> {
         let daemon = Daemon {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
-            restart_delay: Duration::from_millis(1),
+            restart_delay,
         };
         let mut supervisor = Supervisor::new(config, daemon, Options::default()).unwrap();
         let ended = timeout(MINUTE, supervisor.run()).await;
@@ -87,6 +93,20 @@ fn a_crash_is_started_again_and_again() {
     );
     assert_eq!(supervise(&config, &script), Some(exit::CONFIG));
     assert_eq!(std::fs::read(&runs).unwrap().len(), 31);
+}
+
+#[test]
+fn what_is_started_again_waits_for_a_second() {
+    let delay = Daemon::of(Path::new("e.toml")).unwrap().restart_delay;
+    assert_eq!(delay, Duration::from_secs(1));
+    let temp = tempfile::tempdir().unwrap();
+    let ran = temp.path().join("ran");
+    let (config, _peer) = configuration();
+    // The second run ends it: one pause.
+    let script = format!("[ -e {0} ] && exit 78; >{0}; kill -9 $$", ran.display());
+    let start = std::time::Instant::now();
+    assert_eq!(supervise_after(delay, &config, &script), Some(exit::CONFIG));
+    assert!(start.elapsed() >= delay, "{:?}", start.elapsed());
 }
 
 #[test]
