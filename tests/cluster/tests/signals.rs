@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster_tests::client::Client;
 use cluster_tests::image::scratch;
@@ -18,6 +18,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// One sandbox at a time: each is three daemons on a small machine.
 static ALONE: Mutex<()> = Mutex::new(());
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Before a daemon that died is started again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -58,7 +60,7 @@ fn verify(sandbox: &Sandbox, fill: u8) {
 /// Everything of `dir` has ended within `patience`.
 #[track_caller]
 fn ends(dir: &Path, patience: Duration) {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     loop {
         let left = processes::of(dir);
         if left.is_empty() {
@@ -169,6 +171,24 @@ fn a_node_ends_with_its_daemon() {
     client.read(0, &mut data).expect("read");
     assert_eq!(data, [3; 4096]);
     drop((client, running));
+    solo.remove();
+}
+
+#[test]
+fn a_daemon_that_was_killed_is_there_again_after_a_second() {
+    let solo = Solo::new("signals-again");
+    let running = solo.serve();
+    let first = daemon(running.pid());
+    let start = Instant::now();
+    let pid = Pid::from_raw(first.pid).expect("a process id");
+    kill_process(pid, Signal::KILL).expect("kill");
+    wait_for("the daemon to end", PATIENCE, || {
+        (!exists(&first)).then_some(())
+    });
+    let second = daemon(running.pid());
+    let pause = start.elapsed();
+    assert!(second.pid != first.pid && pause >= PAUSE, "{pause:?}");
+    drop(running);
     solo.remove();
 }
 
