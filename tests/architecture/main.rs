@@ -288,7 +288,9 @@ fn every_counter_example_has_a_schedule_or_a_reason() {
     };
     let played: BTreeSet<_> = list
         .lines()
-        .filter(|line| line.starts_with("    \""))
+        .filter_map(|line| line.strip_prefix("    \""))
+        // Other rules have schedules too, without a number.
+        .filter(|row| !row.starts_with('-'))
         .filter_map(number)
         .collect();
     let reasons = document::section("Counter-examples without a schedule\n");
