@@ -32,6 +32,12 @@ const MODULES: &[Module] = &[
         pure: true,
     },
     Module {
+        path: "src/seldom.rs",
+        modules: &["types"],
+        crates: &[],
+        pure: true,
+    },
+    Module {
         path: "src/wire",
         modules: &["types", "member::io", "wire"],
         crates: &["blake3", "crc32fast"],
