@@ -12,6 +12,7 @@ pub mod member;
 pub mod meta;
 pub mod node;
 pub mod record;
+pub mod seldom;
 pub mod status;
 pub mod types;
 pub mod uring;

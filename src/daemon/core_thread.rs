@@ -10,6 +10,7 @@ use std::time::Duration;
 use config::Config;
 
 use super::clock;
+use super::datagram::{self, DATAGRAM_MAX};
 use super::pulse_thread::PulseHandle;
 use super::strangers::{self, Stranger, Strangers};
 use super::wake::{Inbox, sleep_until};
@@ -24,10 +25,8 @@ use crate::record::{ReplicaRecord, ReplicaState, VolumeRecord};
 use crate::status::{self, Status};
 use crate::types::{Incarnation, NodeId, StoreId, Time, VolumeId};
 use crate::uring::{Handle, Input, LeaseCell};
-use crate::wire::seal::{HEADER, Kind, OVERHEAD, Seal};
+use crate::wire::seal::Seal;
 
-/// Largest datagram of the core: the sender's number and a message.
-const DATAGRAM_MAX: usize = OVERHEAD + 1 + crate::member::io::MESSAGE_MAX;
 /// Datagrams handled in one go before other inputs are looked at again.
 const BURST: usize = 64;
 
@@ -118,7 +117,7 @@ impl CoreThread {
             inbox,
             me,
             effects: Vec::new(),
-            strangers: Strangers::new(),
+            strangers: Strangers::default(),
             create_at: Time::ZERO,
         }
     }
@@ -231,8 +230,9 @@ impl CoreThread {
             let Ok((len, address)) = self.setup.socket.recv_from(&mut datagram) else {
                 return Ok(());
             };
-            let payload = match self.setup.seal.open(Kind::Core, &datagram[..len]) {
-                Ok(payload) => payload,
+            let nodes = self.setup.peers.len();
+            let (from, bytes) = match datagram::open(&self.setup.seal, nodes, &datagram[..len]) {
+                Ok(opened) => opened,
                 Err(why) => {
                     let stranger = Stranger { from: address, why };
                     if self.strangers.is_news(clock::now(), stranger) {
@@ -241,17 +241,8 @@ impl CoreThread {
                     continue;
                 }
             };
-            let Some((&from, bytes)) = payload.split_first() else {
-                continue;
-            };
-            if usize::from(from) >= self.setup.peers.len() {
-                continue;
-            }
-            let event = CoreEvent::Message {
-                from: NodeId(from),
-                bytes: bytes.to_vec(),
-            };
-            self.step(event)?;
+            let bytes = bytes.to_vec();
+            self.step(CoreEvent::Message { from, bytes })?;
         }
         Ok(())
     }
@@ -364,13 +355,7 @@ impl CoreThread {
             return;
         };
         let mut datagram = [0; DATAGRAM_MAX];
-        let len = 1 + bytes.len();
-        datagram[HEADER] = self.me.0;
-        datagram[HEADER + 1..HEADER + len].copy_from_slice(bytes);
-        let len = self
-            .setup
-            .seal
-            .seal_in_place(Kind::Core, len, &mut datagram);
+        let len = datagram::seal(&self.setup.seal, self.me, bytes, &mut datagram);
         // A datagram that cannot be sent is a lost one; the core repeats what matters.
         let _lost = self.setup.socket.send_to(&datagram[..len], peer);
     }

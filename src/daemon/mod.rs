@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod core_thread;
+mod datagram;
 pub mod exit;
 pub mod init;
 pub mod log_file;

@@ -12,11 +12,12 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::clock;
-use super::strangers::{SAID_MAX, Stranger, Strangers};
+use super::strangers::{Stranger, Strangers};
 use super::wake::{Waker, sleep_until};
 use crate::member::io::{PulseDatagram, PulseEffect, PulseEvent, PulseSignal};
 use crate::member::pulse::Pulse;
 use crate::node::{PulseIo, Signal, ToPulse, route_pulse};
+use crate::seldom::SAID_MAX;
 use crate::types::Time;
 use crate::uring::{Handle, LeaseCell, ProgressCell};
 use crate::wire::pulse::{MESSAGE_MAX, decode, encode_acknowledgement, encode_heartbeat};
@@ -135,7 +136,7 @@ pub fn start(setup: PulseSetup) -> io::Result<PulseHandle> {
         inbox: to_pulse,
         signals: from_pulse,
         delayed: Vec::with_capacity(SIGNALS_MAX),
-        known: Strangers::new(),
+        known: Strangers::default(),
         strangers: refused,
         figures: Arc::clone(&figures),
         effects: Vec::with_capacity(1024),

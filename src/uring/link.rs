@@ -3,15 +3,17 @@
 //! A peer is not trusted to keep the protocol: what breaks it closes this link, with a reason for
 //! the log, and nothing else. Whether and when to connect again is the engine's decision.
 
+mod ended;
 mod handshake;
 
-use std::fmt;
-use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+pub(super) use ended::{Ended, Fault};
 pub(super) use handshake::Credentials;
 use io_uring::{opcode, types};
 
+use super::config::Peer;
 use super::inbound::{Inbound, Payload};
 use super::kit::{Kit, Wants};
 use super::outbound::Outbound;
@@ -22,7 +24,7 @@ use crate::engine::io::{Buf, Direction, Event, LinkId};
 use crate::types::{BLOCK, Extent, NodeId, REGION, Time};
 use crate::wire::codec::{self, Broken, HEADER};
 use crate::wire::frame::Frame;
-use crate::wire::handshake::{Acceptor, Opener, Refused};
+use crate::wire::handshake::{Acceptor, Opener};
 
 /// `POLLOUT`
 const WRITABLE: u32 = 0x4;
@@ -41,36 +43,6 @@ enum Phase {
     Up,
 }
 
-/// Why a link ends.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The peer has closed it.
-    ByPeer,
-    /// The connection failed.
-    Failed(io::Error),
-    /// There is no proof of who is at the other end.
-    Refused(Refused),
-    /// The peer breaks the protocol.
-    Broken(Broken),
-    /// A frame is for the other end of a link, or reaches past the end of the volume.
-    Impossible(&'static str),
-    /// The handshake took too long.
-    Late,
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ByPeer => f.write_str("the peer closed it"),
-            Self::Failed(error) => error.fmt(f),
-            Self::Refused(why) => why.fmt(f),
-            Self::Broken(why) => why.fmt(f),
-            Self::Impossible(what) => f.write_str(what),
-            Self::Late => f.write_str("the handshake took too long"),
-        }
-    }
-}
-
 /// A frame whose payload is coming.
 #[derive(Clone, Copy, Debug)]
 struct Arriving {
@@ -84,6 +56,8 @@ pub(super) struct Link {
     socket: OwnedFd,
     pub(super) id: LinkId,
     pub(super) direction: Direction,
+    /// The other end's address, for people.
+    pub(super) remote: SocketAddr,
     /// Whom it is meant for (out), or who was proved to be there (in).
     pub(super) peer: Option<NodeId>,
     /// Which of the reactor's volumes; known from the handshake (in).
@@ -103,37 +77,33 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A link to `peer` for a volume: `socket` is being connected.
+    /// A link to a peer for a volume: `socket` is being connected.
     pub(super) fn out(
         socket: OwnedFd,
         id: LinkId,
-        peer: NodeId,
+        peer: Peer,
         volume: usize,
         deadline: Time,
     ) -> Self {
-        Self::new(socket, id, Direction::Out, Phase::Connecting, deadline)
-            .with(Some(peer), Some(volume))
+        Self {
+            direction: Direction::Out,
+            peer: Some(peer.node),
+            volume: Some(volume),
+            phase: Phase::Connecting,
+            ..Self::called(socket, id, peer.data, deadline)
+        }
     }
 
     /// A connection that has just been accepted.
-    pub(super) fn called(socket: OwnedFd, id: LinkId, deadline: Time) -> Self {
-        Self::new(socket, id, Direction::In, Phase::Called, deadline)
-    }
-
-    fn new(
-        socket: OwnedFd,
-        id: LinkId,
-        direction: Direction,
-        phase: Phase,
-        deadline: Time,
-    ) -> Self {
+    pub(super) fn called(socket: OwnedFd, id: LinkId, remote: SocketAddr, deadline: Time) -> Self {
         Self {
             socket,
             id,
-            direction,
+            direction: Direction::In,
+            remote,
             peer: None,
             volume: None,
-            phase,
+            phase: Phase::Called,
             deadline,
             inbound: Inbound::new(),
             outbound: Outbound::default(),
@@ -143,12 +113,6 @@ impl Link {
             listed: false,
             starved: false,
         }
-    }
-
-    fn with(mut self, peer: Option<NodeId>, volume: Option<usize>) -> Self {
-        self.peer = peer;
-        self.volume = volume;
-        self
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -202,7 +166,7 @@ impl Link {
                 }
                 // Kept: whoever sends the same bytes on need not compute it again.
                 if kit.slab.crc(buf, at, len) != crc {
-                    return Err(Ended::Broken(Broken::PayloadChecksum));
+                    return Err(Broken::PayloadChecksum.into());
                 }
                 self.arriving = None;
                 (frame, buf)
@@ -211,17 +175,19 @@ impl Link {
                 let Some(header) = self.inbound.unread().first_chunk::<HEADER>() else {
                     return Ok(Some(Wants::Bytes));
                 };
-                let (frame, crc) = codec::decode(header).map_err(Ended::Broken)?;
+                let (frame, crc) = codec::decode(header)?;
                 judge(&frame, self.direction, served.size)?;
                 let len = frame.payload_len();
                 if len > 0 {
                     let bytes = (frame.payload_skip() + len).next_multiple_of(BLOCK as u32);
                     if u64::from(bytes) > REGION {
-                        return Err(Ended::Impossible("a payload crosses a region's end"));
+                        return Err(Fault::Impossible("a payload crosses a region's end").into());
                     }
                     let (bytes, user) = (bytes as usize, user_of(&frame));
                     if user == User::Answer && !kit.slab.is_promised(bytes) {
-                        return Err(Ended::Impossible("data comes that nobody has asked for"));
+                        return Err(
+                            Fault::Impossible("data comes that nobody has asked for").into()
+                        );
                     }
                     let buf = match user {
                         User::Answer => kit.slab.take_answer(bytes),
@@ -317,7 +283,7 @@ fn user_of(frame: &Frame) -> User {
 }
 
 /// Whether the peer of a link in this direction may send such a frame for a volume of this size.
-fn judge(frame: &Frame, direction: Direction, size: u64) -> Result<(), Ended> {
+fn judge(frame: &Frame, direction: Direction, size: u64) -> Result<(), Fault> {
     let (by_opener, extent) = match frame {
         Frame::Change { extent, .. }
         | Frame::Copy { extent, .. }
@@ -351,11 +317,11 @@ fn judge(frame: &Frame, direction: Direction, size: u64) -> Result<(), Ended> {
         | Frame::Done { .. } => (false, Extent::default()),
     };
     if by_opener != (direction == Direction::In) {
-        return Err(Ended::Impossible("a frame is for the other end of a link"));
+        return Err(Fault::Impossible("a frame is for the other end of a link"));
     }
     if extent.end() > size {
-        return Err(Ended::Impossible(
-            "a frame reaches past the end of the volume",
+        return Err(Fault::Impossible(
+            "a frame reaches past the end of the volume: compare its size in the configurations",
         ));
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::kit::Wants;
-use super::link::{Ended, Link};
+use super::link::{Ended, Fault, Link};
 use super::pass::Pass;
 use super::socket;
 use crate::engine::io::{Buf, Direction, Event, LinkId};
@@ -33,14 +33,15 @@ impl Pass {
 
     /// Opens a link to a peer.
     pub(super) fn connect(&mut self, volume: usize, peer: NodeId) {
-        let address = self.config.peers.iter().find(|known| known.node == peer);
-        let socket = address.and_then(|address| {
+        let known = self.config.peers.iter().find(|known| known.node == peer);
+        let begun = known.and_then(|&known| {
             let limit = self.config.limits.link_timeout;
-            socket::begin_connect(self.config.address, address.data, limit)
+            socket::begin_connect(self.config.address, known.data, limit)
                 .inspect_err(|error| tracing::debug!(peer = peer.0, %error, "no data link"))
                 .ok()
+                .map(|socket| (socket, known))
         });
-        let Some(socket) = socket else {
+        let Some((socket, peer)) = begun else {
             self.events.push_back((
                 volume,
                 Event::LinkDown {
@@ -62,20 +63,27 @@ impl Pass {
 
     /// A peer has connected.
     pub(super) fn link_called(&mut self, socket: OwnedFd) {
+        let limit = self.config.limits.link_timeout;
+        let prepared = socket::remote(&socket)
+            .and_then(|remote| socket::prepare_link(&socket, limit).map(|()| remote));
+        let remote = match prepared {
+            Ok(remote) => remote,
+            Err(error) => {
+                tracing::debug!(%error, "a data link ended before it began");
+                return;
+            }
+        };
         let unproved = self.links.iter().filter(|(_, link)| !link.is_up()).count();
         if unproved >= UNPROVED_MAX {
-            tracing::warn!("too many data links without a handshake: one more was closed");
-            return;
-        }
-        if let Err(error) = socket::prepare_link(&socket, self.config.limits.link_timeout) {
-            tracing::debug!(%error, "a data link ended before it began");
+            let now = self.kit.now;
+            self.complaints.of_stranger(now, remote, Fault::TooMany);
             return;
         }
         let deadline = self.watch_handshake();
         let id = self.new_link_id();
         let slot = self
             .links
-            .insert(Box::new(Link::called(socket, id, deadline)));
+            .insert(Box::new(Link::called(socket, id, remote, deadline)));
         self.link_slots.push((id.0, slot));
         self.link_advance(slot);
     }
@@ -203,15 +211,13 @@ impl Pass {
             return self.bury_link(slot);
         }
         let (id, direction, is_up) = (link.id, link.direction, link.is_up());
-        let (peer, volume) = (link.peer, link.volume);
-        let by = peer.map(|peer| peer.0);
+        let (peer, volume, remote) = (link.peer, link.volume, link.remote);
         match why {
-            Ended::ByPeer | Ended::Failed(_) => {
-                tracing::debug!(peer = by, link = id.0, "data link ended: {why}");
+            Ended::ByPeer => tracing::debug!(link = id.0, "{remote} has closed a data link"),
+            Ended::Failed(error) => {
+                tracing::debug!(link = id.0, "a data link with {remote} has failed: {error}");
             }
-            Ended::Refused(_) | Ended::Broken(_) | Ended::Impossible(_) | Ended::Late => {
-                tracing::warn!(peer = by, link = id.0, "data link closed: {why}");
-            }
+            Ended::Fault(fault) => self.complaints.of_link(self.kit.now, link, *fault),
         }
         if let (Some(peer), Some(volume)) = (peer, volume)
             && (is_up || direction == Direction::Out)
@@ -263,7 +269,7 @@ impl Pass {
                 continue;
             }
             if now >= deadline {
-                self.end_link(slot, &Ended::Late);
+                self.end_link(slot, &Fault::Late.into());
             } else {
                 self.watch(deadline);
             }

@@ -10,6 +10,7 @@
 
 mod clients;
 mod clock;
+mod complaints;
 mod config;
 mod disk;
 mod effects;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use nbd_server::Export;
 
 use super::clock;
+use super::complaints::Complaints;
 use super::config::{Limits, Peer};
 use super::kit::Kit;
 use super::lease_cell::LeaseCell;
@@ -49,6 +50,8 @@ pub(super) struct Pass {
     pub(super) links: Slots<Box<Link>>,
     /// Slots of the links that the engines know, by id (which only grow).
     pub(super) link_slots: Vec<(u32, u32)>,
+    /// What has been said of links that ended.
+    pub(super) complaints: Complaints,
     pub(super) listeners: Vec<Listener>,
     /// Events that came up while effects were being carried out.
     pub(super) events: VecDeque<(usize, Event)>,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
-    sockopt,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, getpeername, listen,
+    socket_with, sockopt,
 };
 
 use super::config::NbdAddress;
@@ -123,6 +123,15 @@ pub(super) fn connected(socket: impl AsFd) -> io::Result<()> {
     sockopt::socket_error(socket)??;
     fcntl_setfl(socket, fcntl_getfl(socket)? - OFlags::NONBLOCK)?;
     Ok(())
+}
+
+/// Who has connected.
+///
+/// # Errors
+/// The connection has ended already.
+pub(super) fn remote(socket: impl AsFd) -> io::Result<SocketAddr> {
+    let address = getpeername(socket)?.ok_or(Errno::NOTCONN)?;
+    Ok(address.try_into()?)
 }
 
 /// Options of a data link: no delay, and an end when the peer does not acknowledge.

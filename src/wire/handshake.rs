@@ -15,6 +15,10 @@
 //!
 //! Pure: nonces come from the caller, who must never use one twice.
 
+mod refused;
+
+pub use refused::{Refused, Rejection, Role};
+
 use super::fields::{Reader, Writer};
 use super::key::{ClusterKey, same_mac};
 use crate::types::{Incarnation, NODES_MAX, NodeId, VolumeId};
@@ -63,80 +67,6 @@ pub struct Peer {
     pub volume: VolumeId,
 }
 
-/// Why there is no link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The bytes are no handshake.
-    NotOurs,
-    /// The peer speaks another version.
-    Version(u8),
-    /// A message of another kind was due.
-    OutOfTurn,
-    /// The peer belongs to another cluster.
-    Cluster,
-    /// The peer does not hold the cluster's key, or somebody in between changed its words.
-    Key,
-    /// The peer asks for a volume that is not here.
-    Volume,
-    /// The peer is not the node that was to be reached, or does not mean this node.
-    Node,
-    /// What was sent has come back.
-    Reflected,
-    /// The peer refuses, for this reason as far as it says.
-    Rejected(Rejection),
-}
-
-/// What a `Reject` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Rejection {
-    /// It speaks another version.
-    Version = 1,
-    /// It belongs to another cluster.
-    Cluster = 2,
-    /// It has no such volume.
-    Volume = 3,
-    /// It is another node.
-    Node = 4,
-    /// Something else.
-    Other = 5,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = match self {
-            Self::NotOurs => "the peer is not a Steadfast data port",
-            Self::Version(found) => {
-                return write!(
-                    f,
-                    "the peer speaks version {found} of the data link, this node {VERSION}: \
-                     update the older one"
-                );
-            }
-            Self::OutOfTurn => "the peer answered out of turn",
-            Self::Cluster => "the peer belongs to another cluster: check the addresses",
-            Self::Key => "the peer does not hold this cluster's key: compare `cluster.key`",
-            Self::Volume => "the peer asks for a volume that this node does not know",
-            Self::Node => "the peer is another node than this address should be: check addresses",
-            Self::Reflected => "the peer sent back what it was sent",
-            Self::Rejected(why) => {
-                return match why {
-                    Rejection::Version => write!(f, "the peer refuses: it speaks another version"),
-                    Rejection::Cluster => write!(f, "the peer refuses: it is in another cluster"),
-                    Rejection::Volume => {
-                        write!(f, "the peer refuses: it does not know the volume")
-                    }
-                    Rejection::Node => write!(f, "the peer refuses: it is another node"),
-                    Rejection::Other => write!(f, "the peer refuses the link"),
-                };
-            }
-        };
-        f.write_str(what)
-    }
-}
-
-impl std::error::Error for Refused {}
-
 /// The fields that `Hello` and `Ack` share.
 #[derive(Clone, Copy)]
 struct Words {
@@ -179,6 +109,17 @@ impl Words {
             return Err(Refused::NotOurs);
         }
         Ok(words)
+    }
+}
+
+/// Judges the first bytes of a message, as far as they have come: what speaks something else may
+/// wait for an answer before it says more.
+pub fn begins(bytes: &[u8]) -> Result<(), Refused> {
+    let begun = bytes.len().min(MAGIC.len());
+    if bytes[..begun] == MAGIC[..begun] {
+        Ok(())
+    } else {
+        Err(Refused::NotOurs)
     }
 }
 

@@ -43,6 +43,12 @@ pub const MODULES: &[Module] = &[
         pure: true,
     },
     Module {
+        path: "src/seldom.rs",
+        modules: &["types"],
+        crates: &[],
+        pure: true,
+    },
+    Module {
         path: "src/engine",
         modules: &["types", "record", "wire::frame", "meta", "member::io"],
         crates: &[],
@@ -86,6 +92,7 @@ pub const MODULES: &[Module] = &[
             "member::io",
             "meta::recovered",
             "node",
+            "seldom",
             "wire",
         ],
         crates: &[
@@ -132,6 +139,7 @@ pub const MODULES: &[Module] = &[
             "meta",
             "wire",
             "node",
+            "seldom",
             "uring",
             "status",
             "api",

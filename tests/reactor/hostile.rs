@@ -1,12 +1,12 @@
 //! Clients and peers that mean harm, or are cut off: only their own connection suffers.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::paper::Nodes;
 use crate::raw::{Raw, Reply};
-use crate::{MIB, dir, rest};
+use crate::{MIB, dir, rest, said};
 
 /// The server serves a good client, and holds nothing for the bad ones.
 pub fn is_well(nodes: &Nodes) {
@@ -22,6 +22,14 @@ pub fn is_well(nodes: &Nodes) {
     raw.take::<512>();
     drop(raw);
     rest(nodes, 0);
+}
+
+/// Whether the other end closes the connection, with an error or without, before a read times out.
+pub fn closes(stream: &mut TcpStream) -> bool {
+    let patience = Some(Duration::from_secs(8));
+    stream.set_read_timeout(patience).expect("a socket");
+    let read = stream.read_to_end(&mut Vec::new());
+    read.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true)
 }
 
 /// Bytes that look random, the same for the same seed.
@@ -186,7 +194,7 @@ fn a_handshake_that_takes_too_long_is_ended() {
     let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
     let mut slow = Raw::connect(nodes.socket(0));
     slow.take::<18>();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     assert!(slow.is_closed());
     assert!(began.elapsed() < Duration::from_secs(8));
     let mut silent = TcpStream::connect(nodes.data(0)).unwrap();
@@ -207,7 +215,7 @@ fn more_connections_than_allowed_are_closed_at_once() {
     assert!(extra.is_closed());
     drop(held);
     // As soon as their ends have been noticed there is room again.
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while Raw::connect(nodes.socket(0)).is_closed() {
         assert!(
             began.elapsed() < Duration::from_secs(30),
@@ -222,13 +230,30 @@ fn more_connections_than_allowed_are_closed_at_once() {
 #[test]
 fn noise_on_the_data_port_is_refused() {
     let dir = dir();
+    said::listen();
     let nodes = Nodes::start(dir.path(), 1, 32 * MIB);
-    for seed in 0..32 {
+    let mut strangers = Vec::new();
+    let mut speak = |bytes: &[u8]| {
         let mut peer = TcpStream::connect(nodes.data(0)).unwrap();
-        let _ = peer.write_all(&noise(seed, 1 + seed as usize * 31));
-        let _ = peer.shutdown(std::net::Shutdown::Write);
-        let _ = peer.read_to_end(&mut Vec::new());
+        strangers.push(peer.local_addr().unwrap());
+        let _ = peer.write_all(bytes);
+        // We have not ended, and what it logs says that it has not waited for us either.
+        assert!(closes(&mut peer));
+    };
+    speak(b"GET / HTTP/1.1\r\n\r\n");
+    for seed in 1..32 {
+        speak(&noise(seed, 1 + seed as usize * 31));
     }
+    // The same of one address: said once, of the first.
+    let said = said::of(&strangers);
+    let line = said.first().expect("it was said");
+    let words = format!(
+        "WARN steadfast::uring::complaints: data link from {} closed: what connected does not \
+         speak Steadfast's protocol: keep other programs away from this port",
+        strangers[0]
+    );
+    assert!(line.ends_with(&words), "{line}");
+    assert_eq!(said.len(), 1, "{said:#?}");
     is_well(&nodes);
     assert_eq!(nodes.figures(0).links, 0);
     nodes.stop();

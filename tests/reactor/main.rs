@@ -10,6 +10,7 @@ mod outage;
 mod paper;
 mod peer;
 mod raw;
+mod said;
 mod tool;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! Peers that hold the cluster's key and break the protocol all the same: only their link suffers.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use steadfast::types::{
@@ -12,9 +12,9 @@ use steadfast::wire::frame::{Ask, Change, Digest, Frame, Origin, Purpose, Refusa
 use steadfast::wire::handshake::{ACK, Identity, Opener};
 use steadfast::wire::key::ClusterKey;
 
-use crate::hostile::is_well;
+use crate::hostile::{closes, is_well};
 use crate::paper::{CLUSTER, KEY, Nodes, VOLUME};
-use crate::{MIB, dir};
+use crate::{MIB, dir, said};
 
 const SIZE: u64 = 32 * MIB;
 
@@ -297,6 +297,7 @@ fn babble(mut stream: TcpStream, bytes: &[u8]) -> usize {
 #[test]
 fn damaged_frames_close_their_link() {
     let dir = dir();
+    said::listen();
     let nodes = Nodes::start(dir.path(), 2, SIZE);
     let mut dice = Dice::new(1);
     let mut good = [0; HEADER];
@@ -313,11 +314,57 @@ fn damaged_frames_close_their_link() {
     newer[4] += 1;
     let mut long = good;
     long[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    let crc = crc32fast::hash(&long[..HEADER - 4]);
+    long[HEADER - 4..].copy_from_slice(&crc.to_le_bytes());
+    let copy = Frame::Copy {
+        resync: 0,
+        id: 1,
+        extent: Extent {
+            offset: 0,
+            len: BLOCK as u32,
+        },
+        zero: false,
+    };
+    let payload = [9; BLOCK as usize];
+    let mut head = [0; HEADER];
+    codec::encode(&copy, codec::payload_crc(&payload) ^ 1, &mut head);
+    let rotten = [&head[..], &payload].concat();
     let noise: Vec<u8> = (0..5000).map(|_| dice.below(256) as u8).collect();
-    for bytes in [&good[..50], &flipped, &newer, &long, &noise] {
-        for (from, to) in [(2, 0), (2, 1), (0, 1)] {
-            babble(link(&nodes, from, to), bytes);
+    let cases: [(&[u8], &str); 5] = [
+        (&flipped, "a frame's header has a wrong checksum: "),
+        (&newer, "a frame of version 2, this node speaks 1: update"),
+        (&long, "a frame announces 4294967295 bytes that "),
+        (&rotten, "a frame's payload has a wrong checksum: "),
+        (&noise, "something that is not a frame: compare"),
+    ];
+    for (from, to) in [(2, 0), (2, 1), (0, 1)] {
+        for (bytes, why) in cases {
+            let mut stream = link(&nodes, from, to);
+            let address = stream.local_addr().expect("a socket");
+            let _ = stream.write_all(bytes);
+            assert!(closes(&mut stream), "{why}");
+            let said = said::of(&[address]);
+            let closed = format!(" data link from {address} closed: ");
+            let told = |line: &String| {
+                let by = format!("peer={from} ");
+                line.contains("WARN") && line.contains(&closed) && line.contains(&by)
+            };
+            assert!(
+                said.len() == 1 && told(&said[0]) && said[0].contains(why),
+                "{why}: {said:#?}"
+            );
         }
+        // Cut off by the peer itself: no fault that a person should hear of.
+        let mut stream = link(&nodes, from, to);
+        let address = stream.local_addr().expect("a socket");
+        stream.write_all(&good[..50]).expect("a link");
+        stream.shutdown(Shutdown::Write).expect("a link");
+        assert!(closes(&mut stream));
+        let said = said::of(&[address]);
+        assert!(
+            said.len() == 1 && said[0].contains("DEBUG"),
+            "{address}: {said:#?}"
+        );
     }
     is_well(&nodes);
     nodes.stop();

@@ -1,3 +1,6 @@
+mod device;
+mod refused;
+
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -164,61 +167,6 @@ fn a_real_file_system_is_refused() {
 }
 
 #[test]
-fn an_existing_store_is_never_made_anew() {
-    let (_directory, path) = store();
-    let before = fs::read(&path).unwrap();
-    let error = create(&path, &IDENTITY, &mut |_, _| {}).unwrap_err();
-    assert!(error.to_string().contains("a Steadfast store"), "{error}");
-    assert_eq!(fs::read(&path).unwrap(), before);
-}
-
-#[test]
-fn a_store_of_somebody_else_is_refused_by_name() {
-    let (_directory, path) = store();
-    let before = fs::read(&path).unwrap();
-    let refused = |identity| refusal(&path, &identity);
-    assert!(matches!(
-        refused(Identity {
-            cluster: 2,
-            ..IDENTITY
-        }),
-        Refused::OtherCluster {
-            found: 0xc1,
-            expected: 2
-        }
-    ));
-    assert!(matches!(
-        refused(Identity {
-            volume: VolumeId(2),
-            ..IDENTITY
-        }),
-        Refused::OtherVolume { .. }
-    ));
-    assert!(matches!(
-        refused(Identity {
-            node: NodeId(2),
-            ..IDENTITY
-        }),
-        Refused::OtherNode { .. }
-    ));
-    assert!(matches!(
-        refused(Identity {
-            store: StoreId(2 << 64),
-            ..IDENTITY
-        }),
-        Refused::OtherStore { .. }
-    ));
-    assert!(matches!(
-        refused(Identity {
-            size: 128 << 20,
-            ..IDENTITY
-        }),
-        Refused::OtherSize { .. }
-    ));
-    assert_eq!(fs::read(&path).unwrap(), before);
-}
-
-#[test]
 fn a_shortened_store_is_refused() {
     let (_directory, path) = store();
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -238,47 +186,6 @@ fn a_shortened_store_is_refused() {
     ));
     file.set_len(100).unwrap();
     assert!(matches!(refusal(&path, &IDENTITY), Refused::Foreign { .. }));
-}
-
-#[test]
-fn a_newer_version_is_refused_by_name() {
-    let (_directory, path) = store();
-    let mut page = fs::read(&path).unwrap()[..4096].to_vec();
-    page[8] = 2;
-    page[16..20].fill(0);
-    let crc = crc32fast::hash(&page);
-    page[16..20].copy_from_slice(&crc.to_le_bytes());
-    scribble(&path, 0, &page);
-    let refused = refusal(&path, &IDENTITY);
-    assert_eq!(refused, Refused::NewerVersion { found: 2 });
-    assert!(refused.to_string().contains("newer steadfast"));
-}
-
-#[test]
-fn a_damage_in_either_superblock_is_refused_and_nothing_is_written() {
-    let (_directory, path) = store();
-    let whole = fs::read(&path).unwrap();
-    for place in [0, 64 << 10] {
-        scribble(&path, place + 100, b"scribble");
-        let before = fs::read(&path).unwrap();
-        let refused = refusal(&path, &IDENTITY);
-        assert!(
-            matches!(refused, Refused::SuperblockDamaged { offset, .. } if offset == place),
-            "{refused}"
-        );
-        assert!(refused.to_string().contains("wrong checksum"));
-        assert_eq!(fs::read(&path).unwrap(), before);
-        assert_eq!(inspect(&path).unwrap().verdict, Verdict::Damaged);
-        fs::write(&path, &whole).unwrap();
-        assert_eq!(inspect(&path).unwrap().verdict, Verdict::Clean);
-    }
-    scribble(&path, 64 << 10, b"scribble");
-    scribble(&path, 200, b"scribble");
-    let before = fs::read(&path).unwrap();
-    let refused = refusal(&path, &IDENTITY);
-    assert!(matches!(refused, Refused::SuperblocksDamaged { .. }));
-    assert!(refused.to_string().contains("wrong checksum"));
-    assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[test]
@@ -353,87 +260,4 @@ fn the_report_names_everything() {
     assert_eq!(json["verdict"], "clean");
     assert_eq!(json["superblocks"][1]["content"]["generation"], 1);
     assert_eq!(json["content"]["record"], 16);
-}
-
-/// A loop device over a file; detached when dropped.
-struct Loop {
-    device: PathBuf,
-}
-
-impl Loop {
-    /// `None` where this user may not make one.
-    fn over(file: &Path) -> Option<Self> {
-        let made = std::process::Command::new("losetup")
-            .args(["--find", "--show"])
-            .arg(file)
-            .output()
-            .ok()?;
-        let device = String::from_utf8(made.stdout).ok()?;
-        made.status.success().then(|| Self {
-            device: device.trim().into(),
-        })
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        std::process::Command::new("losetup")
-            .arg("--detach")
-            .arg(&self.device)
-            .status()
-            .expect("losetup has run before");
-    }
-}
-
-#[test]
-fn a_block_device_is_made_locked_and_read_like_a_file() {
-    let _alone = allowed();
-    let directory = tempfile::tempdir().unwrap();
-    let backing = directory.path().join("backing");
-    // Rubbish in the middle must not show through.
-    let mut content = vec![0; 96 << 20];
-    content[30 << 20..40 << 20].fill(7);
-    fs::write(&backing, &content).unwrap();
-    let Some(device) = Loop::over(&backing) else {
-        eprintln!("no loop devices here: not tested");
-        return;
-    };
-    let path = &device.device;
-    assert!(matches!(problem(path, &IDENTITY), Problem::Blank));
-    let large = Identity {
-        size: 96 << 20,
-        ..IDENTITY
-    };
-    let error = create(path, &large, &mut |_, _| {}).unwrap_err();
-    assert!(matches!(error.problem, Problem::NoRoom { have: Some(have), .. } if have == 96 << 20));
-    let mut last = (0, 0);
-    create(path, &IDENTITY, &mut |done, total| last = (done, total)).unwrap();
-    assert!(last.0 == last.1 && last.0 > IDENTITY.size);
-    let opened = open(path, &IDENTITY, Duration::ZERO).unwrap();
-    assert!(matches!(problem(path, &IDENTITY), Problem::InUse { .. }));
-    let data = opened.recovered.layout.data as usize;
-    drop(opened);
-    let bytes = fs::read(path).unwrap();
-    assert!(
-        bytes[data..data + IDENTITY.size as usize]
-            .iter()
-            .all(|&byte| byte == 0)
-    );
-    assert_eq!(inspect(path).unwrap().verdict, Verdict::Clean);
-    assert!(create(path, &IDENTITY, &mut |_, _| {}).is_err());
-
-    // A creation that is cut off after its first step may be repeated; nothing else is taken for one.
-    scribble(path, 0, b"SFunfin\x01");
-    scribble(path, 64 << 10, &[0; 4096]);
-    assert!(matches!(problem(path, &IDENTITY), Problem::Unfinished));
-    make(path);
-    open(path, &IDENTITY, Duration::ZERO).unwrap();
-
-    scribble(path, 1080, b"\x53\xef");
-    scribble(path, 0, &[0; 512]);
-    scribble(path, 64 << 10, &[0; 4096]);
-    let text = create(path, &IDENTITY, &mut |_, _| {})
-        .unwrap_err()
-        .to_string();
-    assert!(text.contains("ext4"), "{text}");
 }

@@ -8,7 +8,9 @@ use crate::types::{Time, VolumeId};
 use crate::uring::kit::Wants;
 use crate::uring::served::Served;
 use crate::uring::socket;
-use crate::wire::handshake::{self, ACK, Acceptor, HELLO, Identity, NONCE, Opener, PROOF, Peer};
+use crate::wire::handshake::{
+    self, ACK, Acceptor, HELLO, Identity, NONCE, Opener, PROOF, Peer, Refused,
+};
 use crate::wire::key::ClusterKey;
 
 /// Who this node is, for handshakes.
@@ -46,10 +48,13 @@ impl Link {
     }
 
     /// The next message of the handshake, if it is whole.
-    fn message<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let message = *self.inbound.unread().first_chunk()?;
+    fn message<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Refused> {
+        let unread = self.inbound.unread();
+        let Some(&message) = unread.first_chunk() else {
+            return handshake::begins(unread).map(|()| None);
+        };
         self.inbound.consume(N);
-        Some(message)
+        Ok(Some(message))
     }
 
     /// One step of the handshake; none if another may follow.
@@ -62,15 +67,15 @@ impl Link {
         match &self.phase {
             Phase::Opening(opener) => {
                 let opener = opener.clone();
-                let Some(ack) = self.message::<ACK>() else {
+                let Some(ack) = self.message::<ACK>()? else {
                     return Ok(Some(Wants::Bytes));
                 };
-                let (peer, proof) = opener.answered(&ack).map_err(Ended::Refused)?;
+                let (peer, proof) = opener.answered(&ack)?;
                 self.outbound.head(PROOF).copy_from_slice(&proof);
                 Ok(self.up(now, peer, volumes))
             }
             Phase::Called => {
-                let Some(hello) = self.message::<HELLO>() else {
+                let Some(hello) = self.message::<HELLO>()? else {
                     return Ok(Some(Wants::Bytes));
                 };
                 let knows = |volume| volumes.iter().any(|served| served.id == volume);
@@ -85,16 +90,16 @@ impl Link {
                     Err(why) => {
                         let reject = handshake::reject(why);
                         self.outbound.head(ACK).copy_from_slice(&reject);
-                        Err(Ended::Refused(why))
+                        Err(why.into())
                     }
                 }
             }
             Phase::Proving(acceptor) => {
                 let acceptor = acceptor.clone();
-                let Some(proof) = self.message::<PROOF>() else {
+                let Some(proof) = self.message::<PROOF>()? else {
                     return Ok(Some(Wants::Bytes));
                 };
-                let peer = acceptor.proved(&proof).map_err(Ended::Refused)?;
+                let peer = acceptor.proved(&proof)?;
                 self.peer = Some(peer.node);
                 self.volume = volumes.iter().position(|served| served.id == peer.volume);
                 Ok(self.up(now, peer, volumes))

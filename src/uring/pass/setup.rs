@@ -12,6 +12,7 @@ use crate::engine::io::Effects;
 use crate::engine::{Canaries, Timing, VolumeConfig};
 use crate::types::Time;
 use crate::uring::clock;
+use crate::uring::complaints::Complaints;
 use crate::uring::config::ReactorConfig;
 use crate::uring::disk::Disk;
 use crate::uring::kit::Kit;
@@ -84,6 +85,7 @@ impl Pass {
             clients: Slots::new(),
             links: Slots::new(),
             link_slots: Vec::new(),
+            complaints: Complaints::default(),
             listeners,
             events: VecDeque::new(),
             sending_clients: Vec::new(),

@@ -58,23 +58,46 @@ pub enum Broken {
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Magic => write!(f, "the peer sent something that is not a frame"),
+            Self::Magic => write!(
+                f,
+                "the peer sent something that is not a frame: compare the nodes' versions"
+            ),
             Self::Version(found) => write!(
                 f,
-                "the peer sent a frame of version {found}, this program speaks {VERSION}"
+                "the peer sent a frame of version {found}, this node speaks {VERSION}: \
+                 update the older one"
             ),
-            Self::HeaderChecksum => write!(f, "a frame's header has a wrong checksum"),
-            Self::PayloadChecksum => write!(f, "a frame's payload has a wrong checksum"),
-            Self::Kind(kind) => write!(f, "the peer sent a frame of the unknown kind {kind}"),
+            Self::HeaderChecksum => write!(
+                f,
+                "a frame's header has a wrong checksum: check memory and network of both machines"
+            ),
+            Self::PayloadChecksum => write!(
+                f,
+                "a frame's payload has a wrong checksum: check memory and network of both machines"
+            ),
+            Self::Kind(kind) => write!(
+                f,
+                "the peer sent a frame of the unknown kind {kind}: compare the nodes' versions"
+            ),
             Self::PayloadLength(len) => {
                 write!(
                     f,
-                    "a frame announces {len} bytes that its fields do not allow"
+                    "a frame announces {len} bytes that its fields do not allow: \
+                     compare the nodes' versions"
                 )
             }
-            Self::Range => write!(f, "a frame names a range that no volume has"),
-            Self::Field(field) => write!(f, "a frame has an impossible {field}"),
-            Self::Padding => write!(f, "a frame has bytes of unknown meaning"),
+            Self::Range => write!(
+                f,
+                "a frame names a range that no volume has: compare the nodes' versions"
+            ),
+            Self::Field(field) => write!(
+                f,
+                "a frame has an impossible {field}: compare the nodes' versions"
+            ),
+            Self::Padding => write!(
+                f,
+                "a frame has bytes of unknown meaning: compare the nodes' versions"
+            ),
         }
     }
 }

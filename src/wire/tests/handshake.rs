@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::hex;
 use crate::types::{Incarnation, NodeId, VolumeId};
 use crate::wire::handshake::{
-    ACK, Acceptor, HELLO, Identity, Opener, PROOF, Peer, Refused, Rejection, reject,
+    ACK, Acceptor, HELLO, Identity, Opener, PROOF, Peer, Refused, Rejection, Role, begins, reject,
 };
 use crate::wire::key::ClusterKey;
 
@@ -205,5 +205,46 @@ proptest! {
         prop_assert!(opener.answered(&ack).is_err());
         prop_assert!(accept(ack.first_chunk().unwrap()).is_err());
         prop_assert!(acceptor.proved(ack.first_chunk().unwrap()).is_err());
+    }
+}
+
+#[test]
+fn another_protocol_is_told_by_its_first_bytes() {
+    let (opener, hello) = hello();
+    let (_, ack) = accept(&hello).unwrap();
+    let (_, proof) = opener.answered(&ack).unwrap();
+    for len in 0..=PROOF {
+        for message in [&hello[..len], &ack[..len], &proof[..len]] {
+            assert_eq!(begins(message), Ok(()));
+        }
+    }
+    for other in [&b"G"[..], b"SSH-2.0-OpenSSH", b"SFh\0", b"\0\0\0\0\0"] {
+        assert_eq!(begins(other), Err(Refused::NotOurs));
+    }
+}
+
+#[test]
+fn the_words_fit_the_end_that_refuses() {
+    let both = |why: Refused| [Role::Opener, Role::Acceptor].map(|role| why.by(role).to_string());
+    let [opener, acceptor] = both(Refused::NotOurs);
+    assert!(opener.starts_with("what listens there does not speak Steadfast's protocol"));
+    assert!(acceptor.starts_with("what connected does not speak Steadfast's protocol"));
+    assert!(acceptor.contains("keep other programs away"));
+    let [opener, acceptor] = both(Refused::Key);
+    assert_eq!(opener, acceptor);
+    let refusals = [
+        Refused::Version(9),
+        Refused::OutOfTurn,
+        Refused::Cluster,
+        Refused::Volume,
+        Refused::Node,
+        Refused::Reflected,
+        Refused::Rejected(Rejection::Version),
+        Refused::Rejected(Rejection::Other),
+    ];
+    for why in refusals {
+        for words in both(why) {
+            assert!(words.contains(": "), "what, and what to do: {words}");
+        }
     }
 }

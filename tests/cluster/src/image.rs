@@ -1,16 +1,19 @@
-//! A real ext4 image of a real directory tree, made once for all tests of a run.
+//! A real ext4 image of a directory tree, made once for all tests of a run: of what this machine
+//! has, and of files made up where that is too little.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::filler::{Amount, fill};
 use crate::tool;
 
-/// Bytes of files that the image must hold at least.
-const CONTENT_MIN: u64 = 1 << 30;
-/// Files that it must hold at least.
-const FILES_MIN: u64 = 20_000;
+/// What the image must hold at least.
+const LEAST: Amount = Amount {
+    bytes: 1 << 30,
+    files: 20_000,
+};
 
 /// An image file.
 #[derive(Clone, Debug)]
@@ -47,12 +50,13 @@ fn sources() -> Vec<PathBuf> {
         })
         .filter(|path| path.is_dir() && !path.is_symlink())
         .collect();
-    // A machine with little else has at least the toolchain that built this.
-    parts.push(PathBuf::from(format!("{rustup}/toolchains")));
+    // A machine with little else may have the toolchain that built this.
+    let toolchains = PathBuf::from(format!("{rustup}/toolchains"));
+    parts.extend(toolchains.is_dir().then_some(toolchains));
     parts
 }
 
-fn disk_usage(path: &Path) -> (u64, u64) {
+fn disk_usage(path: &Path) -> Amount {
     let path = path.to_str().expect("path");
     // It fails where a file has vanished meanwhile, and has counted the rest all the same.
     let count = |unit| -> u64 {
@@ -62,20 +66,20 @@ fn disk_usage(path: &Path) -> (u64, u64) {
         word.and_then(|word| word.parse().ok())
             .unwrap_or_else(|| panic!("du {path}: {said:?}"))
     };
-    (count("--block-size=1"), count("--inodes"))
+    Amount {
+        bytes: count("--block-size=1"),
+        files: count("--inodes"),
+    }
 }
 
-fn build(dir: &Path) -> Image {
-    let tree = dir.join("tree");
-    fs::create_dir_all(&tree).expect("directory");
-    let (mut bytes, mut files) = (0, 0);
-    let sources = sources();
-    let last = sources.len() - 1;
+/// Copies directories of the machine into `tree` until there is enough, and makes up the rest.
+fn gather(tree: &Path, sources: &[PathBuf], least: Amount) -> Amount {
+    let mut held = Amount::default();
     for (place, source) in sources.iter().enumerate() {
-        if bytes >= CONTENT_MIN && files >= FILES_MIN {
-            break;
+        if held.reaches(least) {
+            return held;
         }
-        if place != last && disk_usage(source).0 > PART_MAX {
+        if place + 1 < sources.len() && disk_usage(source).bytes > PART_MAX {
             continue;
         }
         let to = tree.join(place.to_string());
@@ -87,18 +91,23 @@ fn build(dir: &Path) -> Image {
             .output()
             .expect("cp");
         drop(copied);
-        let (more_bytes, more_files) = disk_usage(&to);
-        bytes += more_bytes;
-        files += more_files;
+        if to.exists() {
+            held += disk_usage(&to);
+        }
     }
-    assert!(
-        bytes >= CONTENT_MIN,
-        "only {bytes} bytes of files found on this machine"
-    );
-    assert!(
-        files >= FILES_MIN,
-        "only {files} files found on this machine"
-    );
+    let missing = Amount {
+        bytes: least.bytes.saturating_sub(held.bytes),
+        files: least.files.saturating_sub(held.files),
+    };
+    let made_up = tree.join("made-up");
+    held += fill(&made_up, missing).expect("room for files");
+    held
+}
+
+fn build(dir: &Path) -> Image {
+    let tree = dir.join("tree");
+    fs::create_dir_all(&tree).expect("directory");
+    let Amount { bytes, files } = gather(&tree, &sources(), LEAST);
     let size = (bytes + bytes / 5 + files * 512).next_multiple_of(64 << 20);
     let path = dir.join("image.ext4");
     tool::run(
@@ -120,7 +129,7 @@ fn build(dir: &Path) -> Image {
 ///
 /// # Panics
 ///
-/// It cannot be made: too few files on this machine, no room, `mkfs.ext4` missing.
+/// It cannot be made: no room, `mkfs.ext4` missing.
 pub fn image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(|| {
@@ -156,4 +165,47 @@ pub fn scratch() -> PathBuf {
     path.push("cluster-tests");
     fs::create_dir_all(&path).expect("directory");
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_with_few_files_gets_more_made_up() {
+        let dir = tempfile::tempdir().expect("directory");
+        let own = dir.path().join("own");
+        fs::create_dir(&own).expect("directory");
+        fs::write(own.join("file"), vec![1; 300_000]).expect("file");
+        let gone = dir.path().join("gone");
+        let least = Amount {
+            bytes: 2 << 20,
+            files: 100,
+        };
+        for sources in [vec![], vec![own.clone()], vec![own, gone.clone()]] {
+            let tree = dir.path().join("tree");
+            fs::create_dir(&tree).expect("directory");
+            let held = gather(&tree, &sources, least);
+            assert!(held.reaches(least), "{held:?}");
+            assert!(disk_usage(&tree).files >= least.files);
+            assert_eq!(tree.join("0").exists(), !sources.is_empty());
+            fs::remove_dir_all(&tree).expect("tree");
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_up_where_there_is_enough() {
+        let dir = tempfile::tempdir().expect("directory");
+        let own = dir.path().join("own");
+        fs::create_dir(&own).expect("directory");
+        fs::write(own.join("file"), vec![1; 300_000]).expect("file");
+        let tree = dir.path().join("tree");
+        fs::create_dir(&tree).expect("directory");
+        let least = Amount {
+            bytes: 100_000,
+            files: 2,
+        };
+        gather(&tree, &[own], least);
+        assert!(!tree.join("made-up").exists());
+    }
 }

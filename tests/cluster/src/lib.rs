@@ -6,6 +6,7 @@
 pub mod client;
 pub mod cut;
 pub mod events;
+pub mod filler;
 pub mod image;
 pub mod latency;
 pub mod processes;

@@ -1,7 +1,8 @@
 //! Datagrams of strangers, damaged ones and old ones, on the ports of a node that runs: dropped,
-//! said by name, and without any effect.
+//! said by name, and without any effect. And a stranger on the data port.
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use cluster_tests::solo::{PORTS, Solo};
@@ -120,6 +121,32 @@ fn datagrams_of_strangers_are_dropped_and_named() {
     assert!(!said.contains("panicked"), "{said}");
     running.signal(Signal::TERM);
     assert_eq!(running.end(SOON).code(), Some(0), "{}", running.said());
+    drop(running);
+    solo.remove();
+}
+
+#[test]
+fn a_stranger_on_the_data_port_is_sent_away_and_named_once() {
+    let solo = Solo::new("data-port");
+    let running = solo.serve();
+    let mut strangers = Vec::new();
+    for _ in 0..3 {
+        let mut stranger = TcpStream::connect((solo.address.as_str(), PORTS[1])).expect("connect");
+        strangers.push(stranger.local_addr().expect("an address"));
+        stranger.set_read_timeout(Some(SOON)).expect("socket");
+        stranger
+            .write_all(b"GET / HTTP/1.1\r\n\r\n")
+            .expect("a connection");
+        // A reset is an end too.
+        let read = stranger.read(&mut [0; 1]);
+        let waited = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+        assert!(!matches!(read, Ok(1..)) && !read.as_ref().is_err_and(waited));
+    }
+    let from = format!("data link from {} closed: ", strangers[0]);
+    running.wait_for(&[&from, "keep other programs away from this port"], SOON);
+    let said = running.said();
+    assert_eq!(said.matches("data link from").count(), 1, "{said}");
+    assert_eq!(solo.status_code(), Some(0));
     drop(running);
     solo.remove();
 }

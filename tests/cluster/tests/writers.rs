@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use cluster_tests::client::Client;
 use cluster_tests::cut::Cut;
 use cluster_tests::image::scratch;
 use cluster_tests::latency::boot_nanos;
@@ -183,6 +184,51 @@ fn attaching_through_another_node_takes_the_volume_over() {
     assert!(second.error.is_none(), "{:?}", second.error);
     first.verify(standby.nbd_address(), &volume);
     second.verify(standby.nbd_address(), &volume);
+    sandbox.stop();
+    drop(std::fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn a_client_of_the_witness_outlives_the_primary() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = fresh("through-witness");
+    let mut sandbox = Sandbox::start(&dir, &["--size", "64MiB"]);
+    let (primary, standby) = sandbox.pair();
+    let (volume, witness) = (sandbox.volume(), sandbox.witness().nbd_address());
+    let mut client = Client::connect(witness, &volume).expect("connect");
+    client.write(48 << 20, &[7; 8192]).expect("write");
+    let mut data = [0; 8192];
+    client.read(48 << 20, &mut data).expect("read");
+    assert_eq!(data, [7; 8192]);
+    drop(client);
+
+    let writer = Writer::start(witness, &volume, 0, 4096);
+    wait_for("writes", Duration::from_secs(30), || {
+        (writer.count() > 1000).then_some(())
+    });
+    signal(&primary, Signal::KILL);
+    let killed = boot_nanos();
+    wait_for("the standby to be primary", Duration::from_secs(30), || {
+        (sandbox.primary()? == standby.name).then_some(())
+    });
+    let then = writer.count();
+    wait_for("writes to go on", Duration::from_secs(30), || {
+        (writer.count() > then + 1000).then_some(())
+    });
+    let written = writer.stop();
+    assert!(written.error.is_none(), "{:?}", written.error);
+    let after = written.times.iter().filter(|write| write.sent > killed);
+    assert!(after.count() >= 1000);
+    // Read from the new primary, and from the one that was killed once it has caught up.
+    written.verify(witness, &volume);
+    written.verify(standby.nbd_address(), &volume);
+    sandbox.wait_healthy(Duration::from_secs(60));
+    sandbox.make_primary(&primary.name, Duration::from_secs(60));
+    written.verify(witness, &volume);
+    let mut client = Client::connect(witness, &volume).expect("connect");
+    client.read(48 << 20, &mut data).expect("read");
+    assert_eq!(data, [7; 8192]);
+    drop(client);
     sandbox.stop();
     drop(std::fs::remove_dir_all(&dir));
 }
