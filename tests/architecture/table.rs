@@ -244,7 +244,13 @@ pub const MODULES: &[Module] = &[
             "uring",
             "wire",
         ],
-        crates: &["nbd", "tempfile"],
+        crates: &[
+            "crc32fast",
+            "nbd",
+            "tempfile",
+            "tracing",
+            "tracing_subscriber",
+        ],
         pure: false,
     },
     Module {
