@@ -66,6 +66,7 @@ impl News {
                 format!("{} leads the cluster log", config.node.name),
             )
             .with("log_term", term),
+            CoreNote::View(ref view) => Self::of_view(config, view),
             CoreNote::Excluded {
                 node,
                 incarnation,
@@ -176,7 +177,7 @@ impl News {
 
     /// A new view.
     #[must_use]
-    pub fn of_view(config: &Config, view: &View) -> Self {
+    fn of_view(config: &Config, view: &View) -> Self {
         let members: Vec<_> = view
             .members
             .iter()

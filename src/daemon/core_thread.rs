@@ -336,9 +336,8 @@ impl CoreThread {
                 // A writer that is gone has said why by `Written`, which comes next.
                 drop(self.setup.log.send((ticket, pages)));
             }
-            // `Core::status` has it.
-            CoreIo::Record(_) => {}
-            CoreIo::View(view) => self.tell(News::of_view(&self.setup.config, &view)),
+            // `Core::status` has them.
+            CoreIo::Record(_) | CoreIo::View(_) => {}
             CoreIo::Note(note) => self.tell(News::of_core(&self.setup.config, &note)),
         }
         Ok(())

@@ -46,7 +46,8 @@ fn health(core: &CoreStatus, nodes: &[NodeStatus], volumes: &[VolumeStatus]) -> 
     if !core.quorum || volumes.iter().any(|volume| volume.primary.is_none()) {
         return Health::Unavailable;
     }
-    let whole = nodes.iter().all(|node| node.alive)
+    let whole = core.undecided.is_none()
+        && nodes.iter().all(|node| node.alive)
         && volumes.iter().all(|volume| {
             volume.serving
                 && volume
@@ -136,6 +137,7 @@ impl Picture<'_> {
             &Copies {
                 replicas: &replicas,
                 unserved: waiting.as_deref(),
+                undecided: self.core.undecided.as_deref(),
             },
             &self.votes(),
         );
@@ -170,6 +172,7 @@ impl Picture<'_> {
             &Copies {
                 replicas: &[],
                 unserved: Some(&why),
+                undecided: None,
             },
             &self.votes(),
         );

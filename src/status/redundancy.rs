@@ -8,6 +8,8 @@ pub(super) struct Copies<'a> {
     pub replicas: &'a [ReplicaStatus],
     /// Why nobody serves it now, if so.
     pub unserved: Option<&'a str>,
+    /// Why a failure could not be followed by any decision, if so.
+    pub undecided: Option<&'a str>,
 }
 
 /// The votes of the cluster, by name.
@@ -33,6 +35,12 @@ pub(super) fn judge(copies: &Copies<'_>, votes: &Votes) -> Survivable {
         return Survivable {
             failures: 0,
             sentence: format!("no failure can be survived: not served now, {why}"),
+        };
+    }
+    if let Some(why) = copies.undecided {
+        return Survivable {
+            failures: 0,
+            sentence: format!("no failure can be survived: {why}"),
         };
     }
     let in_sync = copies

@@ -34,6 +34,8 @@ pub(super) struct Follower {
     told_commit: Index,
     /// When something was last sent to it.
     pub(super) sent_at: Time,
+    /// When it last answered.
+    pub(super) heard_at: Time,
     /// Bytes of which snapshot it has.
     pub(super) snapshot: (Index, u32),
 }
@@ -67,6 +69,7 @@ impl Core {
             log: LogId(0),
             told_commit: Index(0),
             sent_at: Time::ZERO,
+            heard_at: now,
             snapshot: (Index(0), 0),
         };
         self.forget_leader();
@@ -303,7 +306,13 @@ impl Core {
     }
 
     /// A follower holds entries up to `matched`, in `log`.
-    pub(super) fn appended_came(&mut self, from: NodeId, term: u64, matched: Index, log: LogId) {
+    pub(super) fn appended_came(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        term: u64,
+        (matched, log): (Index, LogId),
+    ) {
         if term != self.log.ballot().term || matched > self.log.last().index {
             return;
         }
@@ -313,6 +322,7 @@ impl Core {
                 // What the lost one held is not in this one.
                 (follower.log, follower.matched) = (log, Index(0));
             }
+            follower.heard_at = now;
             follower.matched = follower.matched.max(matched);
             follower.from = follower.from.max(next);
             follower.next = follower.next.max(next);
@@ -321,7 +331,7 @@ impl Core {
     }
 
     /// A node could not take what we sent, or knows a newer term.
-    pub(super) fn rejected_came(&mut self, from: NodeId, term: u64, end: Index) {
+    pub(super) fn rejected_came(&mut self, now: Time, from: NodeId, term: u64, end: Index) {
         let mine = self.log.ballot().term;
         if term > mine && !matches!(self.role, Role::Follower) {
             self.follow_term(term);
@@ -331,6 +341,7 @@ impl Core {
         if let Some(mut follower) = self.follower(from)
             && term == mine
         {
+            follower.heard_at = now;
             let next = Index(end.0.saturating_add(1));
             follower.from = follower.from.min(next);
             follower.next = follower.next.min(next);

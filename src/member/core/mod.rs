@@ -85,6 +85,8 @@ pub struct Core {
     commit: Index,
     /// Entries up to here are in `state`.
     applied: Index,
+    /// The last entry that was in the log when this run began.
+    found_at_start: Index,
     state: State,
     role: Role,
     /// Whom this node follows; itself where it leads.
@@ -130,6 +132,7 @@ impl Core {
         assert!(state.is_some(), "`recover` has looked at the snapshot");
         let state = state.unwrap_or_default();
         let base = log.base().index;
+        let found_at_start = log.last().index;
         let me = Member {
             node: config.me,
             incarnation,
@@ -142,6 +145,7 @@ impl Core {
             log,
             commit: base,
             applied: base,
+            found_at_start,
             state,
             role: Role::Follower,
             leader: None,
@@ -308,19 +312,34 @@ impl Core {
                 .state
                 .apply(index, &entry.command, &self.config.canaries);
             self.applied = index;
+            // An earlier run has told people of what was in the log already, or somebody else has.
+            let news = index > self.found_at_start;
             if applied.view {
                 out.push(CoreEffect::View(self.state.view.clone()));
+                if news {
+                    out.push(self.note_view());
+                }
             }
             if let Some(volume) = applied.volume.and_then(|id| self.state.volumes.get(&id)) {
                 self.creates.remove(&volume.record.id);
                 out.push(CoreEffect::Record(volume.record.clone()));
             }
-            out.extend(applied.notes.into_iter().map(CoreEffect::Note));
+            out.extend(
+                applied
+                    .notes
+                    .into_iter()
+                    .filter(|_| news)
+                    .map(CoreEffect::Note),
+            );
             let over = self.state.over(self.config.me);
             if over >= self.incarnation {
                 self.rise_above(over);
             }
         }
+    }
+
+    fn note_view(&self) -> CoreEffect {
+        CoreEffect::Note(CoreNote::View(self.state.view.clone()))
     }
 
     fn compact(&mut self) {

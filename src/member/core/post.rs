@@ -57,9 +57,9 @@ impl Core {
                 out,
             ),
             Message::Appended { term, matched, log } => {
-                self.appended_came(from, term, matched, log);
+                self.appended_came(now, from, term, (matched, log));
             }
-            Message::Rejected { term, end } => self.rejected_came(from, term, end),
+            Message::Rejected { term, end } => self.rejected_came(now, from, term, end),
             Message::Snapshot {
                 term,
                 last,

@@ -1,6 +1,6 @@
 //! How things are, for people.
 
-use super::{Core, waiting};
+use super::{CONTACT_INTERVALS, Core, Role, waiting};
 use crate::member::io::CoreStatus;
 use crate::types::{Index, NodeId, Time};
 
@@ -23,6 +23,7 @@ impl Core {
             view: self.state.view.clone(),
             quorum: self.has_quorum(),
             no_quorum: (!self.has_quorum()).then(|| waiting::no_quorum(self)),
+            undecided: self.undecided(now),
             alive: self.liveness.alive(),
             voters: self.config.voters,
             incarnations,
@@ -46,6 +47,33 @@ impl Core {
         let entry = self.log.entry(index).filter(|_| index <= self.applied)?;
         let bytes = postcard::to_stdvec(entry).ok()?;
         Some(crc32fast::hash(&bytes))
+    }
+
+    /// Why nothing can be agreed on although a majority is heard, as far as it shows here. What the
+    /// volumes do is not affected, until something fails.
+    fn undecided(&self, now: Time) -> Option<String> {
+        // Elections, and messages that are lost now and then, are no trouble yet.
+        let recent = |then: Time| now < then.after(self.interval() * (CONTACT_INTERVALS * 2));
+        let why = match &self.role {
+            _ if !self.has_quorum() => return None,
+            Role::Leader(leader) => {
+                let answers = |voter: &NodeId| {
+                    let follower = leader.followers.get(voter);
+                    follower.is_none_or(|follower| recent(follower.heard_at))
+                };
+                let answering = self.config.voters.iter().filter(answers).count();
+                if answering >= self.config.voters.majority() {
+                    return None;
+                }
+                "too few voters answer the leader"
+            }
+            Role::Follower | Role::Candidate if recent(self.contact) => return None,
+            Role::Follower | Role::Candidate => "no leader is heard",
+        };
+        Some(format!(
+            "nothing can be agreed on: {why}, though heartbeats come; is a packet filter in the way of \
+             the port `core`?"
+        ))
     }
 
     /// Whether this node and at least a majority of the voters, with logs that count, hear each other.

@@ -148,6 +148,7 @@ impl Core {
         self.renew_promises(out);
         if before.view != self.state.view {
             out.push(CoreEffect::View(self.state.view.clone()));
+            out.push(self.note_view());
         }
         for (id, volume) in &self.state.volumes {
             if before.volumes.get(id).map(|known| &known.record) != Some(&volume.record) {

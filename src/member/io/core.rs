@@ -190,6 +190,8 @@ pub enum CoreNote {
         /// Of this term of the log.
         term: u64,
     },
+    /// Who takes part has changed (committed).
+    View(View),
     /// A node was excluded (committed).
     Excluded {
         /// Who.
@@ -261,6 +263,8 @@ pub struct CoreStatus {
     pub quorum: bool,
     /// Why there is no quorum, if so: one plain sentence.
     pub no_quorum: Option<String>,
+    /// Why nothing can be agreed on although there is quorum, if so: one plain sentence.
+    pub undecided: Option<String>,
     /// Nodes that this node does not suspect, itself included.
     pub alive: NodeSet,
     /// Voters.

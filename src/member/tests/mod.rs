@@ -9,3 +9,4 @@ mod nonsense;
 mod power;
 mod rosters;
 mod schedules;
+mod telling;

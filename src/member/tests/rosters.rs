@@ -142,6 +142,35 @@ fn a_vote_for_an_earlier_run_or_of_another_log_does_not_count() {
 }
 
 #[test]
+fn heartbeats_without_answers_are_told_as_what_they_are() {
+    let mut core = voter(true);
+    let (node, heard) = (OTHER, true);
+    step(
+        &mut core,
+        CoreEvent::Pulse(PulseSignal::Hearing { node, heard }),
+    );
+    let later = NOW.after(std::time::Duration::from_millis(330));
+    let lately = NOW.after(std::time::Duration::from_millis(310));
+    assert_eq!(core.status(lately).undecided, None, "it may yet be heard");
+    let why = core.status(later).undecided.unwrap();
+    assert!(why.contains("no leader is heard"), "{why}");
+
+    says(&mut core, &Message::Outlook(outlook(1)));
+    let (term, run) = (core.status(NOW).term, core.incarnation());
+    let voted = Message::Voted {
+        term,
+        run,
+        outlook: outlook(2),
+    };
+    says(&mut core, &voted);
+    assert_eq!(core.status(NOW).leader, Some(ME));
+    assert_eq!(core.status(lately).undecided, None);
+    let why = core.status(later).undecided.unwrap();
+    assert!(why.contains("too few voters answer"), "{why}");
+    assert!(core.status(later).quorum, "heartbeats come");
+}
+
+#[test]
 fn a_voter_whose_log_does_not_count_brings_no_election() {
     let mut core = voter(true);
     for (sequence, enrolled, log) in [(1, false, log_id(1)), (2, true, LogId(99))] {

@@ -70,6 +70,7 @@ fn healthy() -> CoreStatus {
         },
         quorum: true,
         no_quorum: None,
+        undecided: None,
         alive: set(&[0, 1, 2]),
         voters: set(&[0, 1, 2]),
         incarnations: vec![(NodeId(0), Incarnation(10)), (NodeId(1), Incarnation(11))],
@@ -409,6 +410,16 @@ fn without_quorum_nothing_recorded_is_told_as_fact() {
     assert!(!status.nodes[1].alive && status.nodes[0].alive);
     assert_eq!(status.volumes[0].replicas[1].state, ReplicaShown::Offline);
     assert_eq!(status.volumes[0].replicas[1].recorded, ReplicaShown::InSync);
+}
+
+#[test]
+fn where_nothing_can_be_agreed_on_no_failure_can_be_survived() {
+    judged(
+        |core| core.undecided = Some("nobody answers".into()),
+        Health::Degraded,
+        0,
+        "no failure can be survived: nobody answers",
+    );
 }
 
 #[test]

@@ -23,14 +23,33 @@ impl Cut {
     /// `nft` is missing or may not change rules (it needs root).
     #[must_use]
     pub fn between(one: &str, other: &str) -> Self {
+        Self::by(&[
+            format!("ip saddr {one} ip daddr {other}"),
+            format!("ip saddr {other} ip daddr {one}"),
+        ])
+    }
+
+    /// Drops every packet to a UDP port of these addresses.
+    ///
+    /// # Panics
+    ///
+    /// As `between`.
+    #[must_use]
+    pub fn of_port(addresses: &[String], port: u16) -> Self {
+        let rule = |address| format!("ip daddr {address} udp dport {port}");
+        Self::by(&addresses.iter().map(rule).collect::<Vec<_>>())
+    }
+
+    fn by(matches: &[String]) -> Self {
         let number = CUTS.fetch_add(1, Ordering::Relaxed);
         let table = format!("{PREFIX}{}_{number}", std::process::id());
-        let rules = format!(
+        let mut rules = format!(
             "add table inet {table}\n\
-             add chain inet {table} cut {{ type filter hook output priority 0; }}\n\
-             add rule inet {table} cut ip saddr {one} ip daddr {other} drop\n\
-             add rule inet {table} cut ip saddr {other} ip daddr {one} drop\n"
+             add chain inet {table} cut {{ type filter hook output priority 0; }}\n"
         );
+        for matched in matches {
+            rules += &format!("add rule inet {table} cut {matched} drop\n");
+        }
         let file = std::env::temp_dir().join(format!("{table}.nft"));
         std::fs::write(&file, rules).expect("rules");
         tool::run("nft", &["-f", file.to_str().expect("path")]);

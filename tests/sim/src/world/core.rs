@@ -102,6 +102,7 @@ impl World {
         }
         self.marks.count(match note {
             CoreNote::Leader { .. } => "leaders elected",
+            CoreNote::View(_) => "views told of",
             CoreNote::Excluded {
                 certificate: true, ..
             } => "exclusions seen, by certificate",
