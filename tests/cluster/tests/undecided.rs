@@ -21,10 +21,12 @@ fn nodes_that_cannot_agree_say_so_although_all_are_alive() {
     let nodes = sandbox.nodes();
     let (primary, _) = sandbox.pair();
     let addresses: Vec<_> = nodes.iter().map(|node| node.address.clone()).collect();
+    let mut client = Client::connect(primary.nbd_address(), &sandbox.volume()).expect("connect");
+    client.write(0, &[7; 4096]).expect("write");
     let cut = Cut::of_port(&addresses, CORE_PORT);
     for node in &nodes {
         let status = wait_for("trouble to be told of", Duration::from_secs(30), || {
-            let status = sandbox.status_by(&node.name);
+            let status = sandbox.status(node)?;
             (status["health"] == "degraded").then_some(status)
         });
         let volume = &status["volumes"][0];
@@ -37,9 +39,8 @@ fn nodes_that_cannot_agree_say_so_although_all_are_alive() {
         let alive = |node: &serde_json::Value| node["alive"] == true;
         assert!(status["nodes"].as_array().expect("nodes").iter().all(alive));
     }
-    // Nothing has failed yet: it goes on.
-    let mut client = Client::connect(primary.nbd_address(), &sandbox.volume()).expect("connect");
-    client.write(0, &[7; 4096]).expect("write");
+    // Nothing has failed yet: who has the volume goes on.
+    client.write(4096, &[7; 4096]).expect("write");
     drop(cut);
     sandbox.wait_healthy(Duration::from_secs(60));
     let mut data = [0; 4096];
