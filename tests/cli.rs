@@ -1,7 +1,12 @@
 //! The program as a person or a script meets it: what it says, and how it ends.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 fn steadfast(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_steadfast"))
@@ -62,6 +67,70 @@ fn a_configuration_is_checked() {
         78,
         &["bad configuration", "8GB"],
     );
+}
+
+/// `steadfast config check FILE` with this standard input.
+fn check(file: &str, input: impl Into<Stdio>) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_steadfast"))
+        .args(["config", "check", file])
+        .stdin(input)
+        .output()
+        .expect("steadfast starts")
+}
+
+#[test]
+fn a_configuration_that_is_no_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let pipe = temp.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let words = [path(&pipe), "named pipe"];
+    ends(&["config", "check", words[0]], 1, &words);
+    for command in ["run", "init"] {
+        ends(&["node", command, "--config", words[0]], 78, &words);
+    }
+    ends(&["status", "--config", words[0]], 3, &words);
+
+    // What is handed over by a shell is read to its end, whatever it is.
+    let example = steadfast(&["config", "example"]).stdout;
+    for file in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let text = example.clone();
+        let writing = std::thread::spawn(move || {
+            let (first, second) = text.split_at(100);
+            writer.write_all(first).unwrap();
+            // So that the reader has to wait.
+            std::thread::sleep(Duration::from_millis(50));
+            writer.write_all(second).unwrap();
+        });
+        let checked = check(file, reader);
+        assert!(checked.status.success(), "{file}: {checked:?}");
+        writing.join().unwrap();
+    }
+    let kept = temp.path().join("c.toml");
+    std::fs::write(&kept, &example).unwrap();
+    let checked = check("/dev/stdin", File::open(&kept).unwrap());
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+#[test]
+fn a_sandbox_whose_path_is_no_text() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join(OsStr::from_bytes(b"s\xff"));
+    let output = Command::new(env!("CARGO_BIN_EXE_steadfast"))
+        .args(["sandbox", "--dir"])
+        .arg(&dir)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("not UTF-8") && said.contains("--dir"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    assert!(!dir.exists());
 }
 
 #[test]

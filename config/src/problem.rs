@@ -1,6 +1,7 @@
 //! What is wrong with a file, where, and what would be right.
 
 use std::fmt;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// One thing that is wrong.
@@ -25,13 +26,20 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// The file could not be read.
-    pub(crate) fn unreadable(file: &Path, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(file: &Path, error: &Error) -> Self {
+        let right = match error.kind() {
+            // It may be read, and is none.
+            ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::FileTooLarge => {
+                "name a configuration file, such as `steadfast config example` shows"
+            }
+            _ => "name a configuration file that this user may read",
+        };
         Self {
             file: file.to_owned(),
             problems: vec![Problem {
                 line: None,
                 what: format!("cannot be read: {error}"),
-                right: "name a configuration file that this user may read".into(),
+                right: right.into(),
             }],
         }
     }

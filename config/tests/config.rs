@@ -106,10 +106,19 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn what_is_no_configuration_at_all() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+    let [pipe, socket, long] = ["pipe", "socket", "long"].map(path);
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::write(&long, "#\u{e9}".repeat(1 << 20)).unwrap();
     for (file, words) in [
-        ("/dev/zero", "more than 1048576 bytes"),
-        ("/", "directory"),
-        ("/proc/self/exe", "UTF-8"),
+        (pipe.as_str(), "it is a named pipe, not a regular file"),
+        (&socket, "it is a socket, not a regular file"),
+        ("/dev/zero", "it is a device, not a regular file"),
+        ("/proc/self/exe", "it is not text: byte"),
+        (&long, "more than 1048576 bytes"),
     ] {
         let error = Config::load(Path::new(file)).unwrap_err().to_string();
         let begins = format!("{file}: cannot be read: ");
@@ -117,8 +126,13 @@ fn what_is_no_configuration_at_all() {
             error.starts_with(&begins) && error.contains(words),
             "{error}"
         );
-        assert!(error.ends_with("name a configuration file that this user may read"));
+        assert!(
+            error.ends_with("name a configuration file, such as `steadfast config example` shows")
+        );
     }
+    let error = Config::load(Path::new("/")).unwrap_err().to_string();
+    assert!(error.contains("directory"), "{error}");
+    assert!(error.ends_with("that this user may read"), "{error}");
 }
 
 #[test]
@@ -165,6 +179,7 @@ fn wrong_units() {
         ("big", ["number", "8GiB"]),
         ("0B", ["out of range", "4KiB"]),
         ("17TiB", ["out of range", "16TiB"]),
+        ("5B", ["multiple of 4096", "use \"4KiB\" or more"]),
         ("5000B", ["multiple of 4096", "\"4KiB\" or \"8KiB\""]),
     ] {
         let text = with("\"8GiB\"", &format!("\"{size}\""));

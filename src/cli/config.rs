@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::output::finish;
 use super::{FAILED, fail};
 
 #[derive(Debug, Subcommand)]
@@ -22,7 +23,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     match args {
         Args::Check { file } => match ::config::Config::load(file) {
             Ok(config) => {
-                say!(
+                let right = format!(
                     "{}: right; cluster {} of {} nodes and {} volumes, this is {}",
                     file.display(),
                     config.cluster.name,
@@ -30,17 +31,14 @@ pub(super) fn run(args: &Args) -> ExitCode {
                     config.volumes.len(),
                     config.node.name
                 );
-                ExitCode::SUCCESS
+                finish(right, 0, FAILED)
             }
             Err(error) => {
                 complain!("{error}");
                 ExitCode::from(FAILED)
             }
         },
-        Args::Example => {
-            say!("{}", ::config::EXAMPLE.trim_end());
-            ExitCode::SUCCESS
-        }
+        Args::Example => finish(::config::EXAMPLE.trim_end(), 0, FAILED),
     }
 }
 

@@ -1,13 +1,12 @@
 //! `steadfast completion` and `steadfast man`
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, FAILED, fail};
+use super::{Cli, FAILED, fail, output};
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionArgs {
@@ -27,13 +26,7 @@ pub(super) fn completion(args: &CompletionArgs) -> ExitCode {
     let all = Box::leak(Box::new(Cli::command()));
     let mut shown = shown(all).version(env!("CARGO_PKG_VERSION"));
     clap_complete::generate(args.shell, &mut shown, "steadfast", &mut script);
-    match std::io::stdout().write_all(&script) {
-        // A reader that has gone (as `head` does) has what it wanted.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            fail(FAILED, format!("the standard output: {error}"))
-        }
-        _ => ExitCode::SUCCESS,
-    }
+    output::finish(String::from_utf8_lossy(&script).trim_end(), 0, FAILED)
 }
 
 /// What completion needs of a command, without what is hidden from people: it would be offered like

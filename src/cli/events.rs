@@ -1,6 +1,5 @@
 //! `steadfast events`
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use tokio::time::timeout;
 
 use super::style::{Mood, Paint};
 use super::target::{Peer, Target, TargetArgs};
-use super::{FAILED, fail, runtime};
+use super::{FAILED, fail, output, runtime};
 use crate::api::client::{ApiError, Client};
 use crate::api::event::Event;
 use crate::status::Status;
@@ -70,8 +69,8 @@ struct Teller {
     unix_ns: u64,
     /// On a node that is new: what happened until then has been told by the one before.
     told_until: u64,
-    /// Whoever read this has gone, as `head` does.
-    unread: bool,
+    /// How the last line was taken: as long as this is `Ok(true)`, there is a reader.
+    read: Result<bool, String>,
 }
 
 impl Teller {
@@ -83,7 +82,7 @@ impl Teller {
             index: args.since,
             unix_ns: 0,
             told_until: 0,
-            unread: false,
+            read: Ok(true),
         }
     }
 
@@ -99,8 +98,8 @@ impl Teller {
                 told = peer.client.lines(&path, |line| self.line(line)) => told,
                 () = silent(&peer.client), if others => Ok(()),
             };
-            if self.unread {
-                return Ok(());
+            if self.read != Ok(true) {
+                return self.read.clone().map(drop);
             }
             match told {
                 Err(error @ ApiError::Refused(_)) => return Err(error.to_string()),
@@ -135,9 +134,8 @@ impl Teller {
             Ok(event) if !self.json => show(self.paint, &event),
             _ => line.to_owned(),
         };
-        let mut out = std::io::stdout().lock();
-        self.unread = writeln!(out, "{text}").and_then(|()| out.flush()).is_err();
-        !self.unread
+        self.read = output::write(text + "\n");
+        self.read == Ok(true)
     }
 }
 

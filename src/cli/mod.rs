@@ -3,14 +3,11 @@
 //! May not know: the engine's, the pulse's or the core's state machines. A running node is asked
 //! over its control socket; a daemon is started through `daemon`.
 
-/// Writes a line on the standard output. Where its reader has gone (as `head` does), that is no
-/// reason to end: a sandbox goes on, and the exit code of the rest tells what there is to tell.
+/// Writes a line on the standard output beside what a command does, whether or not it can be
+/// written: a sandbox goes on. What a command was asked for goes through `output`.
 macro_rules! say {
     ($($text:tt)*) => {{
-        let mut out = std::io::stdout().lock();
-        let _ = std::io::Write::write_fmt(&mut out, format_args!($($text)*));
-        let _ = std::io::Write::write_all(&mut out, b"\n");
-        let _ = std::io::Write::flush(&mut out);
+        let _ = crate::cli::output::write(format_args!("{}\n", format_args!($($text)*)));
     }};
 }
 
@@ -29,6 +26,7 @@ mod docs;
 mod events;
 mod meta;
 mod node;
+mod output;
 mod progress;
 mod sandbox;
 mod status;
@@ -37,6 +35,7 @@ mod target;
 mod volume;
 
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -91,9 +90,16 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be done where the terminal is gone.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            if error.use_stderr() {
+                // Nothing can be done where the terminal is gone.
+                return ExitCode::from(USAGE);
+            }
+            // Help or the version, which were asked for.
+            return match output::judge(printed) {
+                Ok(_) => ExitCode::SUCCESS,
+                Err(error) => fail(FAILED, error),
+            };
         }
     };
     match cli.command {

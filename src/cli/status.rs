@@ -9,17 +9,18 @@ use clap::Args as ClapArgs;
 
 use super::style::{self, Mood, Paint};
 use super::target::{Target, TargetArgs};
-use super::{fail, runtime};
+use super::{fail, output, runtime};
 use crate::daemon::stop::Stop;
 use crate::status::{NodeStatus, ReplicaShown, ReplicaStatus, Status, VolumeStatus};
 
-/// No node answers: not one of the codes that say how the cluster is.
+/// No node answers, or its answer cannot be written: not one of the codes that say how the cluster
+/// is.
 const UNKNOWN: u8 = 3;
 /// Between two looks of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Exit code: 0 healthy (as redundant as configured), 1 degraded, 2 no quorum or no primary,
-/// 3 no node answers.
+/// 3 no node answers, or its answer cannot be written.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -58,13 +59,12 @@ async fn once(target: &Target, json: bool) -> ExitCode {
     match target.status().await {
         Ok((status, _)) => {
             let text = if json {
-                serde_json::to_string_pretty(&status).unwrap_or_default() + "\n"
+                serde_json::to_string_pretty(&status).unwrap_or_default()
             } else {
                 show(Paint::stdout(), &status)
             };
             // The exit code tells it even where the reader has gone.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::from(status.health.exit_code())
+            output::finish(text.trim_end(), status.health.exit_code(), UNKNOWN)
         }
         Err(error) => fail(UNKNOWN, error),
     }
@@ -109,8 +109,12 @@ async fn watch(target: &Target, json: bool) -> ExitCode {
             biased;
             () = stop.asked() => return code,
             written = written => match written {
-                Ok(Ok(())) => {}
-                _ => return code,
+                Ok(written) => match output::judge(written) {
+                    Ok(true) => {}
+                    Ok(false) => return code,
+                    Err(error) => return fail(UNKNOWN, error),
+                },
+                Err(_) => return code,
             },
         }
         tokio::select! {

@@ -1,5 +1,6 @@
 //! Which node a command speaks to.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -155,12 +156,38 @@ impl Target {
             }
         }
         best.ok_or_else(|| match (&self.sandbox, &error) {
+            (Some(dir), ApiError::Unreachable { error, .. }) if self.is_chosen() => {
+                self.silent(dir, error)
+            }
             (Some(dir), ApiError::Unreachable { .. }) => format!(
                 "no node of the sandbox in {0} answers: start it with `steadfast sandbox --dir {0}`",
                 dir.display()
             ),
             _ => error.to_string(),
         })
+    }
+
+    /// Whether a person named one of several nodes.
+    fn is_chosen(&self) -> bool {
+        self.peers.len() < self.known.len()
+    }
+
+    /// The node that was named does not answer; the others may.
+    fn silent(&self, dir: &Path, error: &io::Error) -> String {
+        let names = |peers: &[Peer]| {
+            let names = peers.iter().filter_map(|peer| peer.name.clone());
+            names.collect::<Vec<_>>()
+        };
+        let asked = names(&self.peers);
+        let mut others = names(&self.known);
+        others.retain(|name| !asked.contains(name));
+        format!(
+            "{} of the sandbox in {} does not answer: {error}; leave --node away, or ask another \
+             one: {}",
+            asked.join(", "),
+            dir.display(),
+            others.join(", ")
+        )
     }
 
     /// Whether there is more than one node to ask.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::style::{self, Mood, Paint};
 use super::target::{Peer, Target, TargetArgs};
-use super::{FAILED, fail, runtime};
+use super::{FAILED, fail, output, runtime};
 use crate::api::client::ApiError;
 use crate::api::handover::{self, Handover, Refused};
 use crate::status::VolumeStatus;
@@ -87,13 +87,12 @@ async fn act(args: &Args) -> Result<(), String> {
 async fn list(target: &TargetArgs, json: bool) -> Result<(), String> {
     let target = target.resolve()?;
     let (status, _) = target.status().await?;
-    if json {
-        let text = serde_json::to_string_pretty(&status.volumes);
-        say!("{}", text.map_err(|error| error.to_string())?);
-        return Ok(());
-    }
-    say!("{}", table(Paint::stdout(), &status.volumes));
-    Ok(())
+    let text = if json {
+        serde_json::to_string_pretty(&status.volumes).map_err(|error| error.to_string())?
+    } else {
+        table(Paint::stdout(), &status.volumes)
+    };
+    output::write(text + "\n").map(drop)
 }
 
 fn table(paint: Paint, volumes: &[VolumeStatus]) -> String {
@@ -115,14 +114,18 @@ fn table(paint: Paint, volumes: &[VolumeStatus]) -> String {
 }
 
 fn tell(done: &Handover, json: bool) -> Result<(), String> {
-    if json {
-        let text = serde_json::to_string_pretty(done);
-        say!("{}", text.map_err(|error| error.to_string())?);
+    let already = if done.begun { "" } else { " already" };
+    let sentence = format!("{} is primary of {}{already}", done.to, done.volume);
+    let text = if json {
+        serde_json::to_string_pretty(done).map_err(|error| error.to_string())?
     } else {
-        let already = if done.begun { "" } else { " already" };
-        say!("{} is primary of {}{already}", done.to, done.volume);
+        sentence.clone()
+    };
+    match output::write(text + "\n") {
+        Ok(_) => Ok(()),
+        // So that nobody does it again.
+        Err(error) => Err(format!("{error}; {sentence}")),
     }
-    Ok(())
 }
 
 /// Returns when the volume is served by the node that was asked for.

@@ -47,6 +47,15 @@ impl Stop {
             () = hang_up => {}
         }
     }
+
+    /// As `asked`, by a person who does not want to wait: a terminal that is closed may say so
+    /// twice without meaning more.
+    pub async fn insisted(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 fn hang_up_is_ignored() -> bool {

@@ -45,7 +45,7 @@ const DEATH_NOTICE_BYTES: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Say on the standard output, a line each, `pid N` when a daemon was started and `gone` when
-    /// it has ended.
+    /// it has ended and another will be.
     pub report: bool,
 }
 
@@ -135,6 +135,7 @@ impl Supervisor {
                 }
                 _ => busy = 0,
             }
+            self.report("gone");
             tracing::warn!(
                 "the daemon ended ({}); it is started again in {:?}",
                 end.status,
@@ -175,7 +176,6 @@ impl Supervisor {
         if let Some(incarnation) = incarnations.newest {
             self.herald.tell(incarnation);
         }
-        self.report("gone");
         Ok(End { status, asked })
     }
 

@@ -112,11 +112,14 @@ impl Check<'_> {
             Ok(size) if !size.is_multiple_of(4096) => self.problem(
                 text.span(),
                 format!("size \"{}\" is not a multiple of 4096", text.get_ref()),
-                format!(
-                    "use \"{}\" or \"{}\"",
-                    unit::format_size((size / 4096).max(1) * 4096),
-                    unit::format_size((size / 4096 + 1) * 4096)
-                ),
+                match size / 4096 {
+                    0 => "use \"4KiB\" or more".to_owned(),
+                    whole => format!(
+                        "use \"{}\" or \"{}\"",
+                        unit::format_size(whole * 4096),
+                        unit::format_size((whole + 1) * 4096)
+                    ),
+                },
             ),
             Ok(size) => return Some(size),
             Err(error) => self.problem(text.span(), error, ""),

@@ -2,23 +2,23 @@
 //! node's daemon and starts it again when it dies.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use config::Role;
-use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::describe::Description;
+use super::ending::{self, Parent};
 use super::ground::Ground;
+use super::reason;
+use crate::daemon::stop::Stop;
 
-/// Longer than a parent gives its daemon.
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// How long the first daemons may take to be started (not: to be ready).
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -45,6 +45,8 @@ pub(super) enum Report {
         name: String,
         /// Where it says why.
         log: PathBuf,
+        /// What it says there last, or how it ended.
+        why: String,
     },
 }
 
@@ -62,13 +64,21 @@ pub(super) struct Crew {
     lines: mpsc::Receiver<(usize, Line)>,
     description: Description,
     dir: PathBuf,
-    logs: Vec<PathBuf>,
+    logs: Vec<Log>,
+    /// Has said that it ends, and is waited for.
+    ending: Option<usize>,
+}
+
+/// Where a node's messages go, and where those of this sandbox begin.
+struct Log {
+    path: PathBuf,
+    begin: u64,
 }
 
 impl Crew {
     /// Starts every node, and returns when every daemon has been started once and `sandbox.json`
     /// says so.
-    pub(super) async fn start(ground: &Ground) -> Result<Self, String> {
+    pub(super) async fn start(ground: &Ground, stop: &mut Stop) -> Result<Self, String> {
         let (sender, lines) = mpsc::channel(16);
         let mut crew = Self {
             parents: Vec::new(),
@@ -76,11 +86,13 @@ impl Crew {
             description: Description::new(ground),
             dir: ground.dir().to_owned(),
             logs: Vec::new(),
+            ending: None,
         };
         let program =
             std::env::current_exe().map_err(|error| format!("this program's path: {error}"))?;
         for (index, config) in ground.nodes().iter().enumerate() {
             let log = ground.log_file(&config.node.name);
+            let begin = std::fs::metadata(&log).map_or(0, |found| found.len());
             let mut parent = File::options()
                 .create(true)
                 .append(true)
@@ -116,10 +128,10 @@ impl Crew {
                 let _ = sender.send((index, Line::End)).await;
             });
             crew.parents.push(parent);
-            crew.logs.push(log);
+            crew.logs.push(Log { path: log, begin });
         }
         if let Err(error) = crew.all_started().await {
-            crew.stop().await;
+            crew.stop(stop).await;
             return Err(error);
         }
         Ok(crew)
@@ -128,7 +140,7 @@ impl Crew {
     async fn all_started(&mut self) -> Result<(), String> {
         let wait = async {
             while self.description.nodes.iter().any(|node| node.pid == 0) {
-                if let Report::GaveUp { name, log } = self.report().await? {
+                if let Report::GaveUp { name, log, .. } = self.report().await? {
                     let end = super::ground::tail(&log);
                     return Err(format!(
                         "{name} cannot run; the end of {}:\n{end}",
@@ -159,11 +171,14 @@ impl Crew {
 
     /// Safe to drop while it waits.
     async fn report(&mut self) -> Result<Report, String> {
-        let (index, line) = self
-            .lines
-            .recv()
-            .await
-            .ok_or("every node has ended for good")?;
+        let (index, line) = match self.ending {
+            Some(index) => (index, Line::End),
+            None => self
+                .lines
+                .recv()
+                .await
+                .ok_or("every node has ended for good")?,
+        };
         let node = &mut self.description.nodes[index];
         let name = node.name.clone();
         Ok(match line {
@@ -180,13 +195,27 @@ impl Crew {
                 }
             }
             Line::End => {
-                node.running = false;
-                Report::GaveUp {
-                    name,
-                    log: self.logs[index].clone(),
-                }
+                // Before it waits: what is dropped goes on here.
+                self.ending = Some(index);
+                let status = self.parents[index].wait().await;
+                self.ending = None;
+                self.gave_up(index, status)
             }
         })
+    }
+
+    fn gave_up(&mut self, index: usize, status: io::Result<ExitStatus>) -> Report {
+        let node = &mut self.description.nodes[index];
+        node.running = false;
+        let log = &self.logs[index];
+        Report::GaveUp {
+            name: node.name.clone(),
+            log: log.path.clone(),
+            why: match status {
+                Ok(status) => reason::why(status, &log.path, log.begin),
+                Err(error) => error.to_string(),
+            },
+        }
     }
 
     fn describe(&self) -> Result<(), String> {
@@ -195,15 +224,19 @@ impl Crew {
             .map_err(|error| format!("{}: sandbox.json: {error}", self.dir.display()))
     }
 
-    /// Asks every node to stop, and waits until all have. Witnesses stop first: with them, of two
-    /// copies the one could still be taken out that merely stops a little sooner.
-    pub(super) async fn stop(&mut self) {
-        let nodes = self.parents.drain(..).zip(&self.description.nodes);
-        let (witnesses, storage): (Vec<_>, Vec<_>) =
-            nodes.partition(|(_, node)| node.role == Role::Witness.name());
-        for group in [witnesses, storage] {
-            stop_all(group.into_iter().map(|(parent, _)| parent)).await;
+    /// Asks every node to stop, and waits until all have; being asked once more by `stop`, it waits
+    /// no longer. Witnesses stop first: with them, of two copies the one could still be taken out
+    /// that merely stops a little sooner.
+    pub(super) async fn stop(&mut self, stop: &mut Stop) {
+        let mut groups = [Vec::new(), Vec::new()];
+        for (process, node) in self.parents.drain(..).zip(&self.description.nodes) {
+            let witness = node.role == Role::Witness.name();
+            groups[usize::from(!witness)].push(Parent {
+                name: node.name.clone(),
+                process,
+            });
         }
+        ending::end(groups, stop).await;
         for node in &mut self.description.nodes {
             node.running = false;
         }
@@ -211,28 +244,6 @@ impl Crew {
             complain!("steadfast: {error}");
         }
     }
-}
-
-/// Asks them all at once, and waits until all have ended.
-async fn stop_all(parents: impl Iterator<Item = Child>) {
-    let mut ends = JoinSet::new();
-    for mut parent in parents {
-        let pid = parent
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may have ended just now.
-            let _ = rustix::process::kill_process(pid, Signal::TERM);
-        }
-        ends.spawn(async move {
-            if timeout(STOP_PATIENCE, parent.wait()).await.is_err() {
-                // Its daemon is killed with it.
-                let _ = parent.kill().await;
-            }
-        });
-    }
-    while ends.join_next().await.is_some() {}
 }
 
 fn parse(text: &str) -> Option<Line> {

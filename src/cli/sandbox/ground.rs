@@ -80,6 +80,13 @@ impl Ground {
     /// It is something else, half written, damaged or in use.
     pub(super) fn enter(dir: &Path) -> Result<Self, String> {
         let dir = std::path::absolute(dir).map_err(|error| said(dir, &error))?;
+        if dir.to_str().is_none() {
+            return Err(format!(
+                "{}: this path is not UTF-8, which the files of a sandbox are; name another \
+                 directory with --dir",
+                dir.display()
+            ));
+        }
         // Judged before anything is touched, and again under the lock.
         if let Found::Nothing = find(&dir)? {
             fits_sockets(&dir)?;

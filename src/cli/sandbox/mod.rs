@@ -3,8 +3,10 @@
 mod advice;
 mod crew;
 pub(in crate::cli) mod describe;
+mod ending;
 mod ground;
 mod plan;
+mod reason;
 mod subnet;
 mod watch;
 
@@ -89,10 +91,10 @@ pub(in crate::cli) fn run(args: &Args) -> ExitCode {
 async fn host(args: &Args) -> Result<(), String> {
     let mut stop = Stop::new().map_err(|error| format!("signals: {error}"))?;
     let ground = prepare(args)?;
-    let mut crew = Crew::start(&ground).await?;
+    let mut crew = Crew::start(&ground, &mut stop).await?;
     let outcome = attend(&ground, &mut crew, &mut stop).await;
     say!("stopping");
-    crew.stop().await;
+    crew.stop(&mut stop).await;
     outcome
 }
 
@@ -226,14 +228,18 @@ fn tell(report: Report, ready: bool) -> Result<(), String> {
         Report::Died { name, pid } => {
             say!("{name}: process {pid} has ended; a new one starts in 1 s");
         }
-        Report::GaveUp { name, log } => {
+        Report::GaveUp { name, log, .. } if !ready => {
             let end = ground::tail(&log);
-            let what = format!("{name} cannot run; the end of {}:\n{end}", log.display());
-            if !ready {
-                return Err(what);
-            }
-            say!("{what}\nthe sandbox goes on without it, until it is stopped and started again");
+            return Err(format!(
+                "{name} cannot run; the end of {}:\n{end}",
+                log.display()
+            ));
         }
+        Report::GaveUp { name, log, why } => say!(
+            "{name} does not run any more: {why}\nthe sandbox goes on without it; put right what is \
+             wrong (more is in {}), stop the sandbox with Ctrl-C and start it again",
+            log.display()
+        ),
     }
     Ok(())
 }

@@ -187,6 +187,14 @@ fn less_than_healthy_is_said_and_has_a_code_of_its_own() {
         .tells(2, &["unavailable", "no quorum"]);
     let list = json(&sandbox.ask(&["volume", "list", "--json"]));
     assert_eq!(list[0]["primary"], Value::Null);
+    let silent = format!("{} of the sandbox in", standby.name);
+    let others = format!("another one: {}, w1", primary.name);
+    let words = [&*silent, "does not answer", &others];
+    let named = ["--node", &standby.name];
+    let to_named = |command: &[&'static str]| sandbox.ask(&[command, &named].concat());
+    to_named(&["status"]).refuses(3, &words);
+    to_named(&["events"]).refuses(1, &words);
+    to_named(&["volume", "demote"]).refuses(1, &words);
     for command in [&["volume", "promote", "n1"][..], &["volume", "demote"]] {
         let no_quorum = ["\"data\" has no primary", "no quorum"];
         sandbox.ask(command).refuses(1, &no_quorum);

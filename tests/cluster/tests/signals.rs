@@ -1,6 +1,8 @@
 //! How everything ends: by being asked to, and by kill -9 of what looks after it.
 
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 use cluster_tests::client::Client;
 use cluster_tests::image::scratch;
 use cluster_tests::processes::{self, Process};
-use cluster_tests::sandbox::Sandbox;
+use cluster_tests::sandbox::{Sandbox, signal};
 use cluster_tests::solo::{PORTS, Running, Solo};
 use cluster_tests::{tool, wait_for};
 use rustix::io::ioctl_fionread;
@@ -97,6 +99,87 @@ fn a_sandbox_ends_with_all_of_its_processes_and_is_found_again() {
     }
     let mut sandbox = Sandbox::start(&dir, &[]);
     verify(&sandbox, 3);
+    sandbox.stop();
+    drop(std::fs::remove_dir_all(&dir));
+}
+
+/// Waits until the sandbox has said this.
+fn says(sandbox: &Sandbox, words: &str) {
+    wait_for(words, PATIENCE, || {
+        sandbox.said().contains(words).then_some(())
+    });
+}
+
+fn send(sandbox: &Sandbox, signal: Signal) {
+    let pid = Pid::from_raw(sandbox.pid()).expect("a process id");
+    kill_process(pid, signal).expect("kill");
+}
+
+#[test]
+fn a_sandbox_says_for_whom_it_waits_and_kills_where_one_insists() {
+    let _alone = alone();
+    let dir = scratch().join("signals-insist");
+    drop(std::fs::remove_dir_all(&dir));
+    for (first, second) in [(Signal::INT, Signal::TERM), (Signal::TERM, Signal::INT)] {
+        drop(std::fs::remove_file(dir.with_extension("log")));
+        let mut sandbox = Sandbox::start(&dir, &["--size", "8MiB"]);
+        let (primary, _) = sandbox.pair();
+        signal(&primary, Signal::STOP);
+        send(&sandbox, first);
+        let start = Instant::now();
+        says(&sandbox, "another Ctrl-C");
+        let told = start.elapsed();
+        assert!(told >= Duration::from_secs(2), "{told:?}");
+        let waiting = format!("still waiting for {} to stop", primary.name);
+        assert!(sandbox.said().contains(&waiting), "{}", sandbox.said());
+        let start = Instant::now();
+        let status = sandbox.end_by(second);
+        assert_eq!(status.code(), Some(0), "{}", sandbox.said());
+        // Long before it would have been killed without that.
+        ends(&dir, Duration::from_secs(5).saturating_sub(start.elapsed()));
+        let killing = format!("killing {}", primary.name);
+        assert!(sandbox.said().contains(&killing), "{}", sandbox.said());
+    }
+    let mut sandbox = Sandbox::start(&dir, &[]);
+    sandbox.stop();
+    drop(std::fs::remove_dir_all(&dir));
+}
+
+#[test]
+fn a_node_that_does_not_run_any_more_is_told_once_with_the_reason() {
+    let _alone = alone();
+    let dir = scratch().join("signals-lost");
+    drop(std::fs::remove_dir_all(&dir));
+    drop(std::fs::remove_file(dir.with_extension("log")));
+    let mut sandbox = Sandbox::start(&dir, &["--size", "8MiB"]);
+    let (primary, standby) = sandbox.pair();
+    let store = sandbox.store(&standby);
+    let mut byte = [0];
+    let file = File::options().read(true).write(true).open(&store);
+    let file = file.expect("store");
+    file.read_exact_at(&mut byte, 90).expect("read");
+    file.write_all_at(&[byte[0] ^ 1], 90).expect("write");
+    drop(file);
+    signal(&standby, Signal::KILL);
+    let lost = format!("{} does not run any more: ", standby.name);
+    says(&sandbox, &lost);
+    says(&sandbox, "superblock at byte 0 is damaged");
+    says(&sandbox, "the sandbox goes on without it");
+    // It was started again once, in vain.
+    let again = format!("{}: started again", standby.name);
+    let dead = "a new one starts in 1 s";
+    let count = |words: &str| sandbox.said().matches(words).count();
+    assert_eq!((count(&again), count(dead)), (1, 1), "{}", sandbox.said());
+
+    let witness = sandbox.witness();
+    sandbox.kill_for_good(&witness);
+    says(
+        &sandbox,
+        "w1 does not run any more: its `steadfast node run` was killed by signal 9",
+    );
+    assert!(sandbox.status(&primary).is_some());
+    let count = |words: &str| sandbox.said().matches(words).count();
+    assert_eq!((count(&lost), count("any more")), (1, 2));
     sandbox.stop();
     drop(std::fs::remove_dir_all(&dir));
 }
