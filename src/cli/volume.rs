@@ -159,7 +159,7 @@ async fn hand_over(
     };
     let handover = answer.map_err(|error| error.to_string())?;
     if handover.begun {
-        wait(&target, &handover).await?;
+        wait(&target, &handover, known.term).await?;
     }
     Ok(handover)
 }
@@ -177,8 +177,8 @@ async fn ask(peer: &Peer, volume: &str, to: Option<&str>) -> Result<Handover, Ap
     }
 }
 
-/// Until the volume is served elsewhere.
-async fn wait(target: &Target, handover: &Handover) -> Result<(), String> {
+/// Until the volume is served elsewhere; it was in term `before` when that was asked for.
+async fn wait(target: &Target, handover: &Handover, before: u64) -> Result<(), String> {
     let start = Instant::now();
     let mut last = String::from("nothing answers");
     while start.elapsed() < HANDOVER_PATIENCE {
@@ -190,6 +190,14 @@ async fn wait(target: &Target, handover: &Handover) -> Result<(), String> {
         {
             if volume.serving && volume.primary.as_ref() == Some(&handover.to) {
                 return Ok(());
+            }
+            // The next term was the one that was asked for.
+            if volume.serving && volume.term > before + 1 {
+                return Err(format!(
+                    "{} has gone to {} since: somebody else has moved it, or a node has failed",
+                    handover.volume,
+                    volume.primary.as_deref().unwrap_or("another node")
+                ));
             }
             last.clone_from(&volume.redundancy);
         }
