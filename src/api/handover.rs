@@ -11,6 +11,8 @@ pub struct Handover {
     pub volume: String,
     /// Name of the node that shall be primary.
     pub to: String,
+    /// The term that ends by it.
+    pub term: u64,
     /// False where it is primary already and nothing is to be done.
     pub begun: bool,
 }
@@ -105,6 +107,7 @@ pub fn plan(status: &Status, volume: &str, to: Option<&str>) -> Result<Handover,
     Ok(Handover {
         volume: volume.to_owned(),
         to: to.to_owned(),
+        term: found.term,
         begun: to != primary,
     })
 }
@@ -166,6 +169,7 @@ mod tests {
         let other = Handover {
             volume: "data".into(),
             to: "n2".into(),
+            term: 1,
             begun: true,
         };
         assert_eq!(plan(&status, "data", None), Ok(other.clone()));

@@ -159,7 +159,7 @@ async fn hand_over(
     };
     let handover = answer.map_err(|error| error.to_string())?;
     if handover.begun {
-        wait(&target, &handover, known.term).await?;
+        wait(&target, &handover).await?;
     }
     Ok(handover)
 }
@@ -177,8 +177,8 @@ async fn ask(peer: &Peer, volume: &str, to: Option<&str>) -> Result<Handover, Ap
     }
 }
 
-/// Until the volume is served elsewhere; it was in term `before` when that was asked for.
-async fn wait(target: &Target, handover: &Handover, before: u64) -> Result<(), String> {
+/// Until the volume is served elsewhere.
+async fn wait(target: &Target, handover: &Handover) -> Result<(), String> {
     let start = Instant::now();
     let mut last = String::from("nothing answers");
     while start.elapsed() < HANDOVER_PATIENCE {
@@ -192,7 +192,7 @@ async fn wait(target: &Target, handover: &Handover, before: u64) -> Result<(), S
                 return Ok(());
             }
             // The next term was the one that was asked for.
-            if volume.serving && volume.term > before + 1 {
+            if volume.serving && volume.term > handover.term + 1 {
                 return Err(format!(
                     "{} has gone to {} since: somebody else has moved it, or a node has failed",
                     handover.volume,

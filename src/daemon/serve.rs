@@ -76,11 +76,11 @@ pub(super) fn serve(
 async fn drain(reactor: &Handle) {
     let until = tokio::time::Instant::now() + DRAIN_PATIENCE;
     reactor.send(Input::Drain);
+    let (ask, answers) = mpsc::channel();
     while tokio::time::Instant::now() < until {
-        let (ask, answer) = mpsc::channel();
-        reactor.send(Input::Query(ask));
+        reactor.send(Input::Query(ask.clone()));
         tokio::time::sleep(Duration::from_millis(5)).await;
-        if answer.try_recv().is_ok_and(|figures| figures.clients == 0) {
+        if answers.try_iter().any(|figures| figures.clients == 0) {
             return;
         }
     }

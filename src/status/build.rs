@@ -6,7 +6,7 @@ use super::redundancy::{self, Copies, Votes};
 use super::{Health, NodeStatus, ReplicaShown, ReplicaStatus, Status, VolumeStatus};
 use crate::member::io::{CoreStatus, ResyncProgress, StoreFault, VolumeProgress};
 use crate::record::{ReplicaRecord, ReplicaState, VolumeRecord};
-use crate::types::{BLOCK, Lease, NodeId, Time, VolumeId};
+use crate::types::{BLOCK, Lease, NodeId, NodeSet, Time, VolumeId};
 
 /// The status of the cluster as this node sees it at `now`.
 #[must_use]
@@ -47,6 +47,7 @@ fn health(core: &CoreStatus, nodes: &[NodeStatus], volumes: &[VolumeStatus]) -> 
         return Health::Unavailable;
     }
     let whole = core.undecided.is_none()
+        && core.silent == NodeSet::EMPTY
         && nodes.iter().all(|node| node.alive)
         && volumes.iter().all(|volume| {
             volume.serving
@@ -208,9 +209,14 @@ impl Picture<'_> {
     fn votes(&self) -> Votes {
         let (up, down): (Vec<_>, Vec<_>) =
             self.core.voters.iter().partition(|node| self.alive(*node));
+        let (silent, up): (Vec<_>, Vec<_>) = up
+            .into_iter()
+            .partition(|node| self.core.silent.contains(*node));
+        let names = |nodes: Vec<NodeId>| nodes.into_iter().map(|node| self.name(node)).collect();
         Votes {
-            up: up.into_iter().map(|node| self.name(node)).collect(),
-            down: down.into_iter().map(|node| self.name(node)).collect(),
+            up: names(up),
+            silent: names(silent),
+            down: names(down),
         }
     }
 

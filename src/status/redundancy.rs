@@ -16,6 +16,8 @@ pub(super) struct Copies<'a> {
 pub(super) struct Votes {
     /// Voters that take part.
     pub up: Vec<String>,
+    /// Voters that are there, but do not answer the leader.
+    pub silent: Vec<String>,
     /// Voters that do not.
     pub down: Vec<String>,
 }
@@ -49,7 +51,7 @@ pub(super) fn judge(copies: &Copies<'_>, votes: &Votes) -> Survivable {
         .filter(|replica| replica.state == ReplicaShown::InSync && !replica.store_failed)
         .count();
     let by_copies = in_sync.saturating_sub(1);
-    let all = votes.up.len() + votes.down.len();
+    let all = votes.up.len() + votes.silent.len() + votes.down.len();
     let by_votes = votes.up.len().saturating_sub(all / 2 + 1);
     let failures = by_copies.min(by_votes);
 
@@ -58,6 +60,12 @@ pub(super) fn judge(copies: &Copies<'_>, votes: &Votes) -> Survivable {
         if !copies.replicas.iter().any(|replica| replica.node == *voter) {
             reasons.push(format!("{voter} is down"));
         }
+    }
+    for voter in &votes.silent {
+        reasons.push(format!(
+            "{voter} does not answer the leader, though its heartbeats come (is a packet filter in the \
+             way of the port `core`?)"
+        ));
     }
     // What the configuration lacks is worth saying only where nothing can be survived by it.
     if failures == 0 && copies.replicas.len() == 1 {

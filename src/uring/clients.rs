@@ -72,7 +72,8 @@ impl Pass {
         match (client.life, result) {
             (Life::Closed, _) => self.bury_client(slot),
             // The end of the stream, or of the connection.
-            (Life::Open | Life::Ending, Ok(0) | Err(_)) => self.end_client(slot),
+            (Life::Open | Life::Ending | Life::Parting, Ok(0) | Err(_)) => self.end_client(slot),
+            (Life::Parting, Ok(_)) => client.discard(slot, &mut self.kit),
             (Life::Open | Life::Ending, Ok(_)) => self.client_advance(slot),
         }
     }
@@ -156,7 +157,11 @@ impl Pass {
             if client.life == Life::Closed {
                 continue;
             }
-            if client.flush(slot, &mut self.kit).is_err() || client.is_done() {
+            let broken = client.flush(slot, &mut self.kit).is_err();
+            if !broken && client.is_done() && client.is_leaving() {
+                client.part();
+                client.discard(slot, &mut self.kit);
+            } else if broken || client.is_done() {
                 self.end_client(slot);
                 self.again = true;
             }

@@ -44,6 +44,10 @@ pub(super) enum Life {
     Open,
     /// It gets its answers, then it is closed.
     Ending,
+    /// It has its answers and is told that no more come; what it still sends is thrown away until it
+    /// closes its end. Closed before that, with bytes that nobody has read, it would be reset, and
+    /// answers that are still on their way would be lost.
+    Parting,
     /// It has been closed; the kernel may still use its memory.
     Closed,
 }
@@ -191,12 +195,12 @@ impl Client {
         if let Some(writing) = self.writing {
             return self.write(writing, kit, requests, volume);
         }
+        if self.skipping.is_some() {
+            return self.skip(transmission);
+        }
         if self.leaving {
             self.life = Life::Ending;
             return Some(Wants::Nothing);
-        }
-        if self.skipping.is_some() {
-            return self.skip(transmission);
         }
         if self.unanswered >= UNANSWERED_MAX || self.outbound.backlog() > UNTAKEN_MAX {
             return Some(Wants::Room);
@@ -290,7 +294,7 @@ impl Client {
     /// asked yet.
     pub(super) fn leave(&mut self) -> bool {
         self.leaving = true;
-        if self.writing.is_none() && self.life == Life::Open {
+        if self.writing.is_none() && self.skipping.is_none() && self.life == Life::Open {
             self.life = Life::Ending;
         }
         matches!(self.phase, Phase::Open(_))
@@ -299,6 +303,27 @@ impl Client {
     /// Whether it has got everything that it is still to get.
     pub(super) const fn is_done(&self) -> bool {
         matches!(self.life, Life::Ending) && self.unanswered == 0 && self.outbound.backlog() == 0
+    }
+
+    /// Whether it did not ask for its end itself, so that it may be sending still.
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Says that no more answers come.
+    pub(super) fn part(&mut self) {
+        self.life = Life::Parting;
+        // An error means that there is no connection any more.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
+    }
+
+    /// Throws away what has come and goes on reading.
+    pub(super) fn discard(&mut self, slot: u32, kit: &mut Kit) {
+        let there = self.inbound.unread().len();
+        self.inbound.consume(there);
+        if !self.inbound.busy() {
+            self.receive(slot, kit);
+        }
     }
 
     /// Asks for more bytes.

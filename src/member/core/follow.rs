@@ -42,6 +42,8 @@ impl Core {
             index.0 += 1;
             let command = entry.command.clone();
             if self.log.put(index, entry) {
+                // What was here instead is void, so nobody has told of this one.
+                self.found_at_start = self.found_at_start.min(Index(index.0 - 1));
                 Self::ask_promise(&command, out);
             }
         }

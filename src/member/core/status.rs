@@ -1,8 +1,9 @@
 //! How things are, for people.
 
+use super::lead::Leader;
 use super::{CONTACT_INTERVALS, Core, Role, waiting};
 use crate::member::io::CoreStatus;
-use crate::types::{Index, NodeId, Time};
+use crate::types::{Index, NodeId, NodeSet, Time};
 
 impl Core {
     /// How things are, as this node knows it.
@@ -24,6 +25,7 @@ impl Core {
             quorum: self.has_quorum(),
             no_quorum: (!self.has_quorum()).then(|| waiting::no_quorum(self)),
             undecided: self.undecided(now),
+            silent: self.silent(now),
             alive: self.liveness.alive(),
             voters: self.config.voters,
             incarnations,
@@ -52,28 +54,46 @@ impl Core {
     /// Why nothing can be agreed on although a majority is heard, as far as it shows here. What the
     /// volumes do is not affected, until something fails.
     fn undecided(&self, now: Time) -> Option<String> {
-        // Elections, and messages that are lost now and then, are no trouble yet.
-        let recent = |then: Time| now < then.after(self.interval() * (CONTACT_INTERVALS * 2));
         let why = match &self.role {
             _ if !self.has_quorum() => return None,
             Role::Leader(leader) => {
-                let answers = |voter: &NodeId| {
-                    let follower = leader.followers.get(voter);
-                    follower.is_none_or(|follower| recent(follower.heard_at))
-                };
-                let answering = self.config.voters.iter().filter(answers).count();
-                if answering >= self.config.voters.majority() {
+                let voters = self.config.voters.iter();
+                let answering = voters.filter(|&voter| self.answers(leader, voter, now));
+                if answering.count() >= self.config.voters.majority() {
                     return None;
                 }
                 "too few voters answer the leader"
             }
-            Role::Follower | Role::Candidate if recent(self.contact) => return None,
+            Role::Follower | Role::Candidate if self.is_recent(self.contact, now) => return None,
             Role::Follower | Role::Candidate => "no leader is heard",
         };
         Some(format!(
             "nothing can be agreed on: {why}, though heartbeats come; is a packet filter in the way of \
              the port `core`?"
         ))
+    }
+
+    /// Voters that this node leads and hears, but that do not answer it: in an election they would be
+    /// missing.
+    fn silent(&self, now: Time) -> NodeSet {
+        let Role::Leader(leader) = &self.role else {
+            return NodeSet::EMPTY;
+        };
+        let voters = self.config.voters.iter();
+        voters
+            .filter(|&voter| self.liveness.is_hearing(voter) && !self.answers(leader, voter, now))
+            .collect()
+    }
+
+    /// Whether a voter, which may be this node, has answered its leader lately.
+    fn answers(&self, leader: &Leader, voter: NodeId, now: Time) -> bool {
+        let follower = leader.followers.get(&voter);
+        follower.is_none_or(|follower| self.is_recent(follower.heard_at, now))
+    }
+
+    /// Whether that is no trouble yet, as elections and lost messages are none.
+    fn is_recent(&self, then: Time, now: Time) -> bool {
+        now < then.after(self.interval() * (CONTACT_INTERVALS * 2))
     }
 
     /// Whether this node and at least a majority of the voters, with logs that count, hear each other.

@@ -70,6 +70,10 @@ impl Core {
         let Some(mut follower) = self.follower(from) else {
             return;
         };
+        if term == self.log.ballot().term {
+            follower.heard_at = now;
+            self.set_follower(from, follower);
+        }
         let floor = self.log.floor().index;
         let other = follower.snapshot.0 != taken.0;
         if term != self.log.ballot().term || other || follower.next > floor {

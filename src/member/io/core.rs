@@ -265,6 +265,8 @@ pub struct CoreStatus {
     pub no_quorum: Option<String>,
     /// Why nothing can be agreed on although there is quorum, if so: one plain sentence.
     pub undecided: Option<String>,
+    /// Voters that this node leads and hears, but that do not answer it.
+    pub silent: NodeSet,
     /// Nodes that this node does not suspect, itself included.
     pub alive: NodeSet,
     /// Voters.

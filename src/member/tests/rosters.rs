@@ -11,7 +11,7 @@ use crate::member::liveness::Liveness;
 use crate::member::log::{self, Birth, Geometry, Log};
 use crate::member::message::{Arrival, Envelope, LogEnd, Message, Outlook};
 use crate::member::state::State;
-use crate::types::{BootId, Incarnation, Index, LogId, NodeId, Time};
+use crate::types::{BootId, Incarnation, Index, LogId, NodeId, NodeSet, Time};
 
 const ME: NodeId = NodeId(0);
 const OTHER: NodeId = NodeId(1);
@@ -167,7 +167,10 @@ fn heartbeats_without_answers_are_told_as_what_they_are() {
     assert_eq!(core.status(lately).undecided, None);
     let why = core.status(later).undecided.unwrap();
     assert!(why.contains("too few voters answer"), "{why}");
-    assert!(core.status(later).quorum, "heartbeats come");
+    let status = core.status(later);
+    assert!(status.quorum, "heartbeats come");
+    assert_eq!(status.silent, [OTHER].into_iter().collect());
+    assert_eq!(core.status(lately).silent, NodeSet::EMPTY);
 }
 
 #[test]

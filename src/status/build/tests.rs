@@ -71,6 +71,7 @@ fn healthy() -> CoreStatus {
         quorum: true,
         no_quorum: None,
         undecided: None,
+        silent: NodeSet::EMPTY,
         alive: set(&[0, 1, 2]),
         voters: set(&[0, 1, 2]),
         incarnations: vec![(NodeId(0), Incarnation(10)), (NodeId(1), Incarnation(11))],
@@ -419,6 +420,17 @@ fn where_nothing_can_be_agreed_on_no_failure_can_be_survived() {
         Health::Degraded,
         0,
         "no failure can be survived: nobody answers",
+    );
+}
+
+#[test]
+fn a_voter_that_does_not_answer_has_no_vote_to_count_on() {
+    judged(
+        |core| core.silent = set(&[2]),
+        Health::Degraded,
+        0,
+        "no failure can be survived: w1 does not answer the leader, though its heartbeats come (is a \
+         packet filter in the way of the port `core`?)",
     );
 }
 
