@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use steadfast::uring::Input;
+use steadfast::uring::{Figures, Input};
 
 use crate::paper::Nodes;
 use crate::raw::Raw;
@@ -14,10 +14,9 @@ fn write(cookie: u64, offset: u64) -> Vec<u8> {
     bytes
 }
 
-/// Waits until a node has taken so many requests and answered none.
-fn wait_for(nodes: &Nodes, node: usize, requests: usize) {
+fn wait_for(nodes: &Nodes, node: usize, is: impl Fn(Figures) -> bool) {
     let until = Instant::now() + Duration::from_secs(10);
-    while nodes.figures(node).requests < requests {
+    while !is(nodes.figures(node)) {
         assert!(Instant::now() < until, "{:?}", nodes.figures(node));
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -50,8 +49,8 @@ fn what_was_asked_is_answered_and_nothing_more_is_taken() {
     let half = write(2, 2 * MIB);
     halfway.send(&half[..2000]);
     remote.send(&write(6, 6 * MIB));
-    wait_for(&nodes, 0, 2);
-    wait_for(&nodes, 1, 1);
+    wait_for(&nodes, 0, |figures| figures.requests == 2);
+    wait_for(&nodes, 1, |figures| figures.requests == 1);
     for node in 0..2 {
         nodes.tell(node, Input::Drain);
     }
@@ -68,8 +67,11 @@ fn what_was_asked_is_answered_and_nothing_more_is_taken() {
     assert!(halfway.is_closed());
     assert_eq!(remote.reply().cookie, 6);
     assert!(remote.is_closed());
+    // Whoever closes its end, too, is gone.
+    assert!(nodes.figures(0).clients > 0);
+    drop((waiting, halfway, idle, remote));
     for node in 0..2 {
-        assert_eq!(nodes.figures(node).clients, 0);
+        wait_for(&nodes, node, |figures| figures.clients == 0);
     }
 
     // What was answered is there, what was not taken is not.
