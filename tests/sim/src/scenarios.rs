@@ -216,6 +216,27 @@ fn status(world: &World, node: NodeId) -> Option<CoreStatus> {
     Some(run.core.status(node.now(now)))
 }
 
+/// Who leads, as it knows itself.
+fn leader(script: &Script) -> Result<NodeId, String> {
+    let leads = |node: &NodeId| {
+        status(&script.world, *node).is_some_and(|status| status.leader == Some(*node))
+    };
+    let mut nodes = (0..script.world.options.nodes() as u8).map(NodeId);
+    nodes.find(leads).ok_or_else(|| format!("{NEVER}a leader"))
+}
+
+/// Cuts two nodes apart.
+fn part(world: &mut World, a: NodeId, b: NodeId) {
+    world.cut(a, b);
+    world.cut(b, a);
+}
+
+/// Mends that.
+fn join(world: &mut World, a: NodeId, b: NodeId) {
+    world.mend(a, b);
+    world.mend(b, a);
+}
+
 fn is_out(world: &World, node: NodeId) -> bool {
     let record = world.known.record();
     let replica = record.and_then(|record| record.replica(node));

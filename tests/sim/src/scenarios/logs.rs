@@ -2,22 +2,12 @@
 
 use steadfast::types::NodeId;
 
-use super::{Stage, others, status, witness};
+use super::{Stage, join, others, part, status, witness};
 use crate::options::Options;
 use crate::queue::{MICRO, MILLI};
 use crate::world::World;
 
-fn part(world: &mut World, a: NodeId, b: NodeId) {
-    world.cut(a, b);
-    world.cut(b, a);
-}
-
-fn join(world: &mut World, a: NodeId, b: NodeId) {
-    world.mend(a, b);
-    world.mend(b, a);
-}
-
-fn leader(world: &World, node: NodeId) -> Option<NodeId> {
+fn follows(world: &World, node: NodeId) -> Option<NodeId> {
     status(world, node)?.leader
 }
 
@@ -35,12 +25,12 @@ pub(super) fn a_lost_log_votes_again(stage: Stage) -> Result<(), String> {
     s.world.crash(p, true);
     s.world.plan_start(p, MILLI);
     s.until("a primary, by a leader of the two", |world| {
-        let leads = leader(world, p);
+        let leads = follows(world, p);
         let one_of_two = leads.is_some_and(|node| node != w);
-        one_of_two && leads == leader(world, standby) && world.primary().is_some()
+        one_of_two && leads == follows(world, standby) && world.primary().is_some()
     })?;
     s.wait(stage.after(5 * MILLI));
-    let a = leader(&s.world, p)
+    let a = follows(&s.world, p)
         .filter(|&node| node == p)
         .unwrap_or(standby);
     let b = if a == p { standby } else { p };

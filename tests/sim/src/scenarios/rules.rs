@@ -2,10 +2,10 @@
 
 use steadfast::types::NodeId;
 
-use super::{Stage, is_in, is_out, others, status, witness};
+use super::{Stage, is_in, is_out, join, leader, others, status, witness};
 use crate::options::Options;
 use crate::queue::{MICRO, MILLI};
-use crate::script::{NEVER, Script};
+use crate::script::Script;
 use crate::world::World;
 use crate::world::event::Part;
 
@@ -14,10 +14,6 @@ fn cut_off(world: &mut World, node: NodeId) {
         world.cut(node, other);
         world.cut(other, node);
     }
-}
-
-fn is_leader(world: &World, node: NodeId) -> bool {
-    status(world, node).is_some_and(|status| status.leader == Some(node))
 }
 
 fn suspects(world: &World, node: NodeId, other: NodeId) -> bool {
@@ -55,11 +51,7 @@ pub(super) fn a_voter_that_promised_hears_it_again(stage: Stage) -> Result<(), S
     let mut options = Options::quiet(0x5ce + stage.moment);
     options.weather.delay = 3 * MILLI;
     let mut s = stage.set_with(options)?;
-    let leads = |world: &World| {
-        let mut nodes = (0..3).map(NodeId);
-        nodes.find(|&node| is_leader(world, node))
-    };
-    let leader = leads(&s.world).ok_or_else(|| format!("{NEVER}a leader"))?;
+    let leader = leader(&s)?;
     let (old, rest) = others(&s)?;
     let p = if old == leader {
         // An election would be in the way.
@@ -77,11 +69,9 @@ pub(super) fn a_voter_that_promised_hears_it_again(stage: Stage) -> Result<(), S
     s.until("the other one suspects it", |world| {
         suspects(world, voter, p)
     })?;
-    s.world.mend(p, voter);
-    s.world.mend(voter, p);
+    join(&mut s.world, p, voter);
     s.wait(60 * MILLI);
-    s.world.mend(p, leader);
-    s.world.mend(leader, p);
+    join(&mut s.world, p, leader);
     s.finish()
 }
 

@@ -2,23 +2,15 @@
 
 use steadfast::types::{Index, NodeId};
 
-use super::{Stage, others, status, witness};
+use super::{Stage, join, leader, others, part, status, witness};
 use crate::options::Options;
 use crate::queue::{MICRO, MILLI};
-use crate::script::{NEVER, Script};
+use crate::script::Script;
 use crate::world::World;
 use crate::world::event::Part;
 
 fn term(world: &World, node: NodeId) -> u64 {
     status(world, node).map_or(0, |status| status.term)
-}
-
-/// Who leads, as it knows itself.
-fn leader(s: &Script) -> Result<NodeId, String> {
-    let leads =
-        |node: &NodeId| status(&s.world, *node).is_some_and(|status| status.leader == Some(*node));
-    let leader = (0..3).map(NodeId).find(leads);
-    leader.ok_or_else(|| format!("{NEVER}a leader"))
 }
 
 /// A pair and a witness whose logs are slow to be durable.
@@ -35,8 +27,7 @@ pub(super) fn a_vote_is_forgotten(stage: Stage) -> Result<(), String> {
     let (p, rest) = others(&s)?;
     let (standby, w) = (rest[0], witness(&s));
     let before = term(&s.world, w);
-    s.world.cut(p, standby);
-    s.world.cut(standby, p);
+    part(&mut s.world, p, standby);
     let all = [p, standby, w];
     for node in all {
         s.world.power_off(node);
@@ -50,15 +41,12 @@ pub(super) fn a_vote_is_forgotten(stage: Stage) -> Result<(), String> {
     s.wait(100 * MICRO + stage.after(50 * MICRO));
     s.world.power_off(w);
     s.world.plan_start(w, 0);
-    s.world.cut(p, w);
-    s.world.cut(w, p);
+    part(&mut s.world, p, w);
     s.world.mend(standby, w);
     s.wait(60 * MILLI);
-    s.world.mend(p, w);
-    s.world.mend(w, p);
+    join(&mut s.world, p, w);
     s.wait(30 * MILLI);
-    s.world.mend(p, standby);
-    s.world.mend(standby, p);
+    join(&mut s.world, p, standby);
     s.finish()
 }
 
@@ -116,8 +104,7 @@ pub(super) fn one_voter_two_candidates(stage: Stage) -> Result<(), String> {
     let mut s = slow_logs(stage)?;
     let (p, rest) = others(&s)?;
     let standby = rest[0];
-    s.world.cut(p, standby);
-    s.world.cut(standby, p);
+    part(&mut s.world, p, standby);
     let all = [p, standby, witness(&s)];
     for node in all {
         s.world.power_off(node);
@@ -126,8 +113,7 @@ pub(super) fn one_voter_two_candidates(stage: Stage) -> Result<(), String> {
         s.world.plan_start(node, 0);
     }
     s.wait(80 * MILLI);
-    s.world.mend(p, standby);
-    s.world.mend(standby, p);
+    join(&mut s.world, p, standby);
     s.finish()
 }
 
